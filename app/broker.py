@@ -1,0 +1,177 @@
+"""Owns RabbitMQ: one queue a lane, task names, and publishing pointers with pipelined confirms.
+
+Nothing here can lose an event: a message is a pointer, and what isn't confirmed is said to be unpublished.
+"""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any, Self
+
+import orjson
+from amqp.exceptions import AMQPError
+from celery import Celery
+from kombu import Connection, Exchange, Queue
+from kombu.exceptions import KombuError
+
+from app.inbox.claim import Dispatch
+from app.models import Lane
+from config.settings import QueueType
+
+APPLY_EVENTS = "tasks.process.apply_events"
+PURGE = "tasks.housekeeping.purge"
+MAX_PRIORITY = 9
+_CHUNK = 500
+_CONNECT_S, _SOCKET_S, _CONFIRM_S = 2, 5, 3.0
+_BROKEN = (AMQPError, KombuError, OSError)
+
+TRANSPORT_OPTIONS: dict[str, Any] = {"read_timeout": _SOCKET_S, "write_timeout": _SOCKET_S}
+"""Without these a frozen broker holds a publish for ever, whatever the confirm's own timeout."""
+
+
+def queue_name(lane: Lane) -> str:
+    """Return the name of a lane's queue."""
+    return f"events.{lane.name.lower()}"
+
+
+def queue_for(lane: Lane, queue_type: QueueType) -> Queue:
+    """Return a lane's queue; arguments are immutable in RabbitMQ, so every process must declare the same."""
+    arguments: dict[str, Any] = {"x-max-priority": MAX_PRIORITY}
+    if queue_type is QueueType.QUORUM:
+        # Quorum queues have priorities without an argument from RabbitMQ 4.3 on. Attempts are counted on the row,
+        # so the broker's own limit only has to be there, and a dropped pointer comes back from the dispatcher.
+        arguments = {"x-queue-type": "quorum", "x-delivery-limit": 20}
+    name = queue_name(lane)
+    return Queue(name, Exchange(""), routing_key=name, durable=True, queue_arguments=arguments)
+
+
+class Publisher:
+    """Publishes pointers over one connection of its own; for one thread at a time.
+
+    Persistent, mandatory (a confirm doesn't cover a message that no queue took), confirms pipelined: all of a batch
+    is sent before the first confirm is waited for.
+    """
+
+    def __init__(self, url: str, queue_type: QueueType) -> None:
+        self._url = url
+        self._queue_type = queue_type
+        self._celery = Celery("tiercel", set_as_current=False)
+        self._connection: Connection | None = None
+        self._channel: Any = None
+        self._tag = 0
+        self._unconfirmed: dict[int, Dispatch] = {}
+        self._refused: list[Dispatch] = []
+        self._by_task: dict[str, int] = {}
+
+    def publish(self, dispatches: Sequence[Dispatch]) -> list[Dispatch]:
+        """Publish pointers; return those that the broker did not take. Takes at most about 10 s, whatever happens."""
+        failed: list[Dispatch] = []
+        for start in range(0, len(dispatches), _CHUNK):
+            chunk = dispatches[start : start + _CHUNK]
+            left = self._publish_once(chunk)
+            if left:
+                # A connection that died while idle shows it only now: once more on a new one.
+                left = self._publish_once(left)
+            failed += left
+            if left:
+                failed += dispatches[start + _CHUNK :]
+                break
+        return failed
+
+    def consumers(self) -> dict[Lane, int]:
+        """Return how many workers listen on each lane's queue.
+
+        Raises:
+            OSError, AMQPError, KombuError: the broker doesn't answer.
+        """
+        try:
+            self._open()
+            return {lane: self._channel.queue_declare(queue_name(lane), passive=True).consumer_count for lane in Lane}
+        except _BROKEN:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the connection without waiting for a broker that doesn't answer."""
+        connection, self._connection, self._channel = self._connection, None, None
+        if connection is not None:
+            connection.collect(socket_timeout=0.2)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _publish_once(self, dispatches: Sequence[Dispatch]) -> list[Dispatch]:
+        self._refused = []
+        self._by_task = {}
+        waiting = list(dispatches)
+        self._unconfirmed = {}
+        try:
+            self._open()
+            while waiting:
+                self._send(waiting.pop(0))
+            while self._unconfirmed:
+                self._connection.drain_events(timeout=_CONFIRM_S)  # type: ignore[union-attr]  # _open has set it
+        except _BROKEN:
+            self.close()
+            lost = [*self._unconfirmed.values(), *waiting]
+            self._unconfirmed = {}
+            return [*self._refused, *lost]
+        if self._refused:
+            self.close()  # a queue is gone: the next connection declares it again
+        return self._refused
+
+    def _send(self, dispatch: Dispatch) -> None:
+        task_id = str(uuid.uuid4())
+        pairs = [[str(dispatch.pointer.event_id), dispatch.pointer.generation]]
+        lane = dispatch.lane.name.lower()
+        task = self._celery.amqp.create_task_message(
+            task_id, APPLY_EVENTS, args=(pairs,), argsrepr=f"({lane}: {pairs})", ignore_result=True
+        )
+        message = self._channel.prepare_message(
+            orjson.dumps(task.body),
+            priority=dispatch.priority,
+            content_type="application/json",
+            content_encoding="utf-8",
+            headers=task.headers,
+            properties={**task.properties, "delivery_mode": 2},
+        )
+        self._tag += 1
+        self._unconfirmed[self._tag] = dispatch
+        self._by_task[task_id] = self._tag
+        self._channel.basic_publish(message, exchange="", routing_key=queue_name(dispatch.lane), mandatory=True)
+
+    def _open(self) -> None:
+        if self._channel is not None:
+            return
+        self._connection = Connection(
+            self._url, connect_timeout=_CONNECT_S, heartbeat=0, transport_options=TRANSPORT_OPTIONS
+        )
+        self._connection.connect()
+        channel: Any = self._connection.channel()
+        for lane in Lane:
+            queue_for(lane, self._queue_type)(channel).declare()
+        channel.confirm_select()
+        channel.events["basic_ack"].add(self._on_ack)
+        channel.events["basic_nack"].add(self._on_nack)
+        channel.events["basic_return"].add(self._on_return)
+        self._tag = 0
+        self._unconfirmed = {}
+        self._channel = channel
+
+    def _settled(self, tag: int, *, multiple: bool) -> list[Dispatch]:
+        tags = [t for t in self._unconfirmed if t <= tag] if multiple else [tag]
+        return [self._unconfirmed.pop(t) for t in tags if t in self._unconfirmed]
+
+    def _on_ack(self, tag: int, multiple: bool) -> None:
+        self._settled(tag, multiple=multiple)
+
+    def _on_nack(self, tag: int, multiple: bool, *_: object) -> None:
+        self._refused += self._settled(tag, multiple=multiple)
+
+    def _on_return(self, _error: Exception, _exchange: str, _routing_key: str, message: Any) -> None:
+        # RabbitMQ returns an unroutable message before it confirms it.
+        tag = self._by_task.get(message.properties.get("correlation_id", ""))
+        if tag is not None:
+            self._refused += self._settled(tag, multiple=False)

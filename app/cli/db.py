@@ -1,0 +1,41 @@
+"""Owns ``tiercel db``: the schema."""
+
+from pathlib import Path
+
+import click
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, text
+
+from app.db import database_errors, make_engine
+from config.settings import load_settings
+
+_MIGRATIONS = Path(__file__).parents[2] / "migrations"
+_LOCK = 0x6D696772617465  # "migrate"
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Return alembic's configuration over an open connection."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    return config
+
+
+@click.group("db")
+def group() -> None:
+    """The schema of the database."""
+
+
+@group.command()
+@click.argument("revision", default="head")
+def upgrade(revision: str) -> None:
+    """Bring the database's schema to REVISION (default: the newest). Safe to run twice, and beside itself."""
+    engine = make_engine(load_settings().database_url, pool_size=1, statement_timeout_ms=0)
+    with database_errors(), engine.begin() as connection:
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        connection.execute(text("SET LOCAL lock_timeout = '5s'"))
+        command.upgrade(alembic_config(connection), revision)
+    engine.dispose()
+    click.echo("the schema is up to date")

@@ -1,0 +1,170 @@
+"""Owns the dispatcher: a loop of its own that keeps each lane's window full and forgets no event.
+
+One is active at a time, under a PostgreSQL advisory lock; the others stand by. It is woken by NOTIFY, by the next
+event that becomes due, and at least every ``dispatch_interval_s``. It never bumps a generation.
+"""
+
+import select
+import time
+from dataclasses import dataclass, field
+from threading import Event as Flag
+from typing import Any
+
+import psycopg2
+import structlog
+from amqp.exceptions import AMQPError
+from kombu.exceptions import KombuError
+from sqlalchemy import Connection, text
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+from tenacity.nap import sleep_using_event
+from tenacity.stop import stop_when_event_set
+
+from app.db import database_errors, transaction
+from app.errors import TiercelError, Unavailable
+from app.inbox import due
+from app.inbox.claim import Dispatch
+from app.inbox.due import LaneLoad
+from app.models import Lane
+from app.resources import Resources
+
+_LOG = structlog.get_logger()
+_ADVISORY_LOCK = 0x7469657263656C  # "tiercel"
+_STANDBY_S = 1.0
+_PULSE_S = 1.0
+"""How often the drain and the workers are counted and the lanes' state is written even when nothing changed."""
+_DRAIN_OVER_S = 2.0
+_BUSY_STEP_S = 0.05
+"""The step while due events wait behind a window."""
+_MIN_WINDOW = 200
+"""Pointers a lane's queue may always hold: so that a burst after a quiet time isn't throttled by the quiet."""
+
+
+@dataclass(slots=True)
+class Dispatcher:
+    """Publishes what is due."""
+
+    resources: Resources
+    stopping: Flag = field(default_factory=Flag)
+    _drain: dict[Lane, float] = field(default_factory=dict)
+    _workers: dict[Lane, int] = field(default_factory=dict)
+    _written: dict[Lane, tuple[bool, int]] = field(default_factory=dict)
+    _pulse_at: float = 0.0
+    _broker_up: bool = False
+
+    def run(self) -> None:
+        """Dispatch until ``stopping`` is set; whatever breaks is tried again."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(TiercelError),
+            stop=stop_when_event_set(self.stopping),
+            wait=wait_random_exponential(multiplier=0.1, max=2),
+            before_sleep=_say_why,
+            sleep=sleep_using_event(self.stopping),
+            retry_error_callback=lambda _state: None,
+        )
+        while not self.stopping.is_set():
+            retrying(self._lead)
+
+    def step(self) -> float:
+        """Do everything that is due now; return the seconds until the next step at the latest."""
+        settings = self.resources.settings
+        pulse = time.monotonic() >= self._pulse_at
+        if pulse:
+            self._pulse_at = time.monotonic() + _PULSE_S
+            self._count()
+        with transaction(self.resources.engine) as session:
+            due.expire_leases(session, settings.max_attempts)
+            loads = due.loads(session)
+        behind = [self._serve(load, pulse=pulse) for load in loads]
+        if any(behind):
+            return _BUSY_STEP_S if self._broker_up else settings.dispatch_interval_s
+        with transaction(self.resources.engine) as session:
+            next_due_s = due.next_due_in_s(session)
+        return min(settings.dispatch_interval_s, settings.dispatch_interval_s if next_due_s is None else next_due_s)
+
+    def window(self, lane: Lane) -> int:
+        """Return how many pointers the lane's queue may hold: ``window_s`` of its measured drain, in bounds."""
+        settings = self.resources.settings
+        measured = int(self._drain.get(lane, 0.0) * settings.window_s)
+        return min(settings.window_pointers, max(_MIN_WINDOW, measured))
+
+    def _lead(self) -> None:
+        with database_errors(), self.resources.engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            while not connection.execute(text(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})")).scalar_one():
+                if self.stopping.wait(_STANDBY_S):
+                    return
+            _LOG.info("this dispatcher leads", action="dispatcher_leads")
+            connection.execute(text(f"LISTEN {due.CHANNEL}"))
+            while not self.stopping.is_set():
+                _wait_for_notify(connection, self.step())
+
+    def _serve(self, load: LaneLoad, *, pulse: bool) -> bool:
+        """Fill one lane's window; tell whether due events are still behind it."""
+        lane, window = load.lane, self.window(load.lane)
+        room = max(0, window - load.out)
+        taken: list[Dispatch] = []
+        if self._broker_up:
+            taken = self._fill(load, room)
+        behind = load.backlog and (not self._broker_up or len(taken) >= room)
+        is_open = self._broker_up and not behind and len(taken) < room
+        if pulse or self._written.get(lane) != (is_open, window):
+            with transaction(self.resources.engine) as session:
+                drain, workers = self._drain.get(lane, 0.0), self._workers.get(lane, 0)
+                due.set_lane(session, load, is_open=is_open, window=window, drain_per_s=drain, workers=workers)
+            self._written[lane] = (is_open, window)
+        return behind
+
+    def _fill(self, load: LaneLoad, room: int) -> list[Dispatch]:
+        drain = self._drain.get(load.lane, 0.0)
+        lost_after_s = max(self.resources.settings.redispatch_after_s, 3 * load.out / drain if drain else 0.0)
+        with transaction(self.resources.engine) as session:
+            taken = due.take_due(session, load.lane, room) if load.backlog and room else []
+            lost = due.take_lost(session, load.lane, lost_after_s, _MIN_WINDOW) if load.out else []
+        if lost:
+            _LOG.info("pointers are published again", action="redispatch", lane=load.lane.name, count=len(lost))
+        failed = self.resources.publisher.publish([*taken, *lost]) if taken or lost else []
+        if failed:
+            self._broker_down(f"{len(failed)} pointers were not taken")
+            with transaction(self.resources.engine) as session:
+                due.unpublished(session, [dispatch.pointer.event_id for dispatch in failed])
+        return taken
+
+    def _count(self) -> None:
+        """Measure each lane's drain and count its workers; this is also how a broker that is back is noticed."""
+        with transaction(self.resources.engine) as session:
+            finished = due.finished_in(session, _DRAIN_OVER_S)
+        self._drain = {lane: count / _DRAIN_OVER_S for lane, count in finished.items()}
+        try:
+            self._workers = self.resources.publisher.consumers()
+        except (AMQPError, KombuError, OSError) as error:
+            self._workers = {}
+            self._broker_down(repr(error))
+            return
+        if not self._broker_up:
+            _LOG.info("the broker takes messages", action="broker_up")
+        self._broker_up = True
+
+    def _broker_down(self, why: str) -> None:
+        if self._broker_up:
+            _LOG.warning("the broker takes no messages; events wait in the database", action="broker_down", why=why)
+        self._broker_up = False
+
+
+def _wait_for_notify(connection: Connection, timeout_s: float) -> None:
+    """Sleep until a NOTIFY or the timeout.
+
+    Raises:
+        Unavailable: the connection is gone, and the advisory lock with it.
+    """
+    driver: Any = connection.connection.driver_connection
+    try:
+        if select.select([driver], [], [], timeout_s)[0]:
+            driver.poll()
+            driver.notifies.clear()
+    except (psycopg2.Error, OSError, ValueError) as error:
+        raise Unavailable("the dispatcher's connection is gone") from error
+
+
+def _say_why(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    _LOG.warning("the dispatcher starts again", action="dispatcher_retry", error=repr(error))

@@ -1,0 +1,180 @@
+"""Owns the configured sources: adding, rotating and removing them, and reading them ready to verify with."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+from pydantic import ValidationError
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from app.errors import ConfigInvalid, SourceUnknown
+from app.models import Source
+from app.sources import KINDS, Kind
+from app.sources.kind import Config
+from app.vault import Vault, VaultUnusable
+
+_LOG = structlog.get_logger()
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One secret in the clear; never shown by repr."""
+
+    value: str
+    until: datetime | None
+    """When it ends; None is the current one."""
+
+    def __repr__(self) -> str:
+        return f"Secret(until={self.until})"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One source, ready to verify and normalise with."""
+
+    id: int
+    name: str
+    kind: Kind
+    config: Config
+    secrets: tuple[Secret, ...]
+    enabled: bool
+    revision: int
+    updated_at: datetime
+
+    def valid_secrets(self, now: datetime) -> list[str]:
+        """Return the secrets that are valid now: at most two, the newest first."""
+        return [secret.value for secret in self.secrets if secret.until is None or secret.until > now]
+
+
+def check_config(kind: Kind, config: dict[str, Any]) -> Config:
+    """Return a kind's options, checked.
+
+    Raises:
+        ConfigInvalid: an option is unknown or has a value that can't be.
+    """
+    try:
+        return kind.config.model_validate(config)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'options'}: {e['msg']}" for e in error.errors())
+        raise ConfigInvalid(wrong) from None
+
+
+def add(session: Session, vault: Vault, name: str, kind_name: str, secret: str, config: dict[str, Any]) -> Source:
+    """Add a source; the name of a removed one can be used again and keeps its events.
+
+    Raises:
+        ConfigInvalid: the name, kind, secret or an option can't be used, or the name is taken.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigInvalid("a source's name is 1 to 63 of a-z 0-9 . _ - and starts with a letter or digit")
+    kind = KINDS.get(kind_name)
+    if kind is None:
+        raise ConfigInvalid(f"no kind {kind_name!r}; there are {', '.join(sorted(KINDS))}")
+    kind.check_secret(secret)
+    options = check_config(kind, config).model_dump(mode="json", exclude_unset=True)
+    source = session.scalars(select(Source).filter_by(name=name).with_for_update()).one_or_none()
+    if source is None:
+        source = Source(name=name, revision=0)
+        session.add(source)
+    elif source.removed_at is None:
+        raise ConfigInvalid(f"there is a source {name!r} already")
+    source.kind, source.config, source.enabled, source.removed_at = kind_name, options, True, None
+    source.secrets = [{"sealed": vault.seal(secret), "until": None}]
+    _changed(source)
+    session.flush()
+    return source
+
+
+def rotate_secret(session: Session, vault: Vault, name: str, secret: str, grace: timedelta) -> Source:
+    """Give a source a new secret; the one before stays valid for ``grace``, older ones end now.
+
+    Raises:
+        SourceUnknown, ConfigInvalid: no such source, or the secret can't be this kind's.
+    """
+    source = find(session, name)
+    KINDS[source.kind].check_secret(secret)
+    until = (datetime.now(UTC) + grace).isoformat()
+    before = [{"sealed": kept["sealed"], "until": until} for kept in source.secrets[:1]] if grace else []
+    source.secrets = [{"sealed": vault.seal(secret), "until": None}, *before]
+    _changed(source)
+    return source
+
+
+def remove(session: Session, name: str) -> Source:
+    """Remove a source: its endpoint answers 404 from now on; its events and entities stay.
+
+    Raises:
+        SourceUnknown: no such source.
+    """
+    source = find(session, name)
+    source.removed_at = func.now()
+    source.secrets = []
+    _changed(source)
+    return source
+
+
+def find(session: Session, name: str) -> Source:
+    """Return a source's row, locked for a change.
+
+    Raises:
+        SourceUnknown: no such source.
+    """
+    statement = select(Source).filter_by(name=name, removed_at=None).with_for_update()
+    source = session.scalars(statement).one_or_none()
+    if source is None:
+        raise SourceUnknown(f"no source {name!r}")
+    return source
+
+
+def listed(session: Session) -> Sequence[Source]:
+    """Return every source that isn't removed, by name."""
+    return session.scalars(select(Source).filter_by(removed_at=None).order_by(Source.name)).all()
+
+
+def changed_since(session: Session, vault: Vault, since: datetime) -> tuple[list[Endpoint], list[str], datetime]:
+    """Return the endpoints that changed at or after ``since``, the names removed, and the newest change seen."""
+    live: list[Endpoint] = []
+    gone: list[str] = []
+    newest = since
+    for source in session.scalars(select(Source).where(Source.updated_at >= since)):
+        newest = max(newest, source.updated_at)
+        endpoint = None if source.removed_at else _endpoint(source, vault)
+        if endpoint is None:
+            gone.append(source.name)
+        else:
+            live.append(endpoint)
+    return live, gone, newest
+
+
+def _endpoint(source: Source, vault: Vault) -> Endpoint | None:
+    try:
+        kind = KINDS[source.kind]
+        return Endpoint(
+            id=source.id,
+            name=source.name,
+            kind=kind,
+            config=check_config(kind, source.config),
+            secrets=tuple(_open(kept, vault) for kept in source.secrets),
+            enabled=source.enabled,
+            revision=source.revision,
+            updated_at=source.updated_at,
+        )
+    except (KeyError, ConfigInvalid, VaultUnusable) as error:
+        # One source that can't be read must not close the door for the others.
+        _LOG.error("a source can't be used", action="source_unusable", source=source.name, error=str(error))  # noqa: TRY400
+        return None
+
+
+def _open(kept: dict[str, Any], vault: Vault) -> Secret:
+    until = kept.get("until")
+    return Secret(vault.open(kept["sealed"]), None if until is None else datetime.fromisoformat(until))
+
+
+def _changed(source: Source) -> None:
+    source.revision += 1
+    source.updated_at = func.clock_timestamp()

@@ -1,0 +1,80 @@
+"""Owns the error tree: Rejected (the sender's fault), Transient (retry), Permanent (dead).
+
+Two tables act on it and nothing else does: ``app.web.errors`` (error -> HTTP status) and ``tasks.policy``
+(error, attempt -> retry or dead). An exception's docstring is its default message.
+"""
+
+
+class TiercelError(Exception):
+    """Something in Tiercel could not be done."""
+
+    def __init__(self, detail: str | None = None) -> None:
+        super().__init__(detail or (type(self).__doc__ or "").partition("\n")[0])
+
+
+class Rejected(TiercelError):
+    """The request can't be accepted as it is."""
+
+
+class SourceUnknown(Rejected):
+    """No source of this name."""
+
+
+class SourceDisabled(Rejected):
+    """This source is disabled."""
+
+
+class BodyTooLarge(Rejected):
+    """The body is larger than this receiver takes."""
+
+
+class ContentTypeUnsupported(Rejected):
+    """The content type must be application/json or end in +json."""
+
+
+class SignatureInvalid(Rejected):
+    """The signature doesn't match."""
+
+
+class SignatureMissing(SignatureInvalid):
+    """The request carries no signature."""
+
+
+class TimestampOutsideTolerance(SignatureInvalid):
+    """The signed timestamp is too old or too far ahead."""
+
+
+class SecretMissing(SignatureInvalid):
+    """The source has no secret, so nothing can be verified."""
+
+
+class BodyMalformed(Rejected):
+    """The body isn't valid JSON."""
+
+
+class FieldInvalid(Rejected):
+    """A field that the event needs is missing or has the wrong type."""
+
+
+class ConfigInvalid(Rejected):
+    """The source's configuration can't be used."""
+
+
+class Transient(TiercelError):
+    """It may work when tried again."""
+
+
+class Unavailable(Transient):
+    """A service that this needs doesn't answer."""
+
+
+class Busy(Transient):
+    """Another worker has this entity."""
+
+
+class ClaimLost(Transient):
+    """Another worker has this event now."""
+
+
+class Permanent(TiercelError):
+    """Trying again can't help."""

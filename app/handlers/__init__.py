@@ -1,0 +1,38 @@
+"""Owns the business rules: what becomes of each kind of event. The whole registry stands on this screen.
+
+An entity type that isn't named here is plain state: its newest version is kept in ``entity``.
+"""
+
+from app.handlers import projections
+from app.handlers.registry import Handler
+from app.models import Campaign, ContentItem, Currency, Price, Promotion, Segment
+
+_PAID = frozenset({"authorized", "paid", "fulfilled", "cancelled", "refunded"})
+_REDEEMED = frozenset({"redeemed", "redeemcode_added"})
+
+HANDLERS: dict[str, Handler] = {
+    "campaign": Handler(Campaign, projections.campaign, facts=frozenset({"triggered"})),
+    "promotion": Handler(Promotion, projections.promotion, facts=_REDEEMED),
+    "discount": Handler(Promotion, projections.promotion, facts=_REDEEMED),
+    "coupon": Handler(Promotion, projections.promotion, facts=_REDEEMED),
+    "price": Handler(Price, projections.price),
+    "segment": Handler(Segment, projections.segment),
+    "content": Handler(ContentItem, projections.content),
+    "content_item": Handler(ContentItem, projections.content),
+    "page": Handler(ContentItem, projections.content),
+    "file": Handler(ContentItem, projections.content),
+    "currency": Handler(Currency, projections.currency),
+    "lead": Handler(always_fact=True),
+    "order": Handler(facts=_PAID),
+    "transaction": Handler(always_fact=True),
+    "stock-transaction": Handler(always_fact=True),
+    "log": Handler(always_fact=True),
+    "analytics": Handler(always_fact=True),
+}
+
+_PLAIN = Handler()
+
+
+def handler_for(entity_type: str) -> Handler:
+    """Return the rule for an entity type."""
+    return HANDLERS.get(entity_type, _PLAIN)

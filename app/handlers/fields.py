@@ -1,0 +1,98 @@
+"""Owns how typed columns are read out of a sender's object: leniently where a value may be absent, never guessing."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+from app.errors import FieldInvalid
+from app.handlers.registry import NotProjectable
+from app.incoming import JsonObject, JsonValue
+from app.versions import instant
+
+_MAX_DIGITS = 30
+
+
+def first(data: JsonObject, *names: str) -> JsonValue:
+    """Return the first of these fields that is there and not null, or None."""
+    return next((data[name] for name in names if data.get(name) is not None), None)
+
+
+def text(data: JsonObject, *names: str) -> str | None:
+    """Return a field as text, or None."""
+    value = first(data, *names)
+    if isinstance(value, bool) or not isinstance(value, (str, int, Decimal)):
+        return None
+    return str(value).replace("\x00", "")
+
+
+def decimal(data: JsonObject, *names: str) -> Decimal | None:
+    """Return a field as an exact number, from a number or its text.
+
+    Raises:
+        NotProjectable: it is there and isn't one.
+    """
+    value = first(data, *names)
+    if value is None:
+        return None
+    try:
+        if isinstance(value, (str, int, Decimal)) and not isinstance(value, bool):
+            number = Decimal(value)
+            if number.is_finite() and abs(number.adjusted()) < _MAX_DIGITS:
+                return number
+    except InvalidOperation:
+        pass
+    raise NotProjectable(f"{names[0]} isn't a number")
+
+
+def integer(data: JsonObject, *names: str) -> int | None:
+    """Return a field as a count that fits the column, or None."""
+    value = first(data, *names)
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**31 else None
+
+
+def flag(data: JsonObject, *names: str) -> bool | None:
+    """Return a field that is true or false, or None."""
+    value = first(data, *names)
+    return value if isinstance(value, bool) else None
+
+
+def time(data: JsonObject, *names: str) -> datetime | None:
+    """Return a field as an aware UTC time.
+
+    Raises:
+        NotProjectable: it is there and isn't one.
+    """
+    value = first(data, *names)
+    if value is None:
+        return None
+    try:
+        return datetime.fromtimestamp(float(instant(value, names[0]).order), UTC)
+    except (FieldInvalid, ValueError, OverflowError):
+        raise NotProjectable(f"{names[0]} isn't a time") from None
+
+
+def currency(data: JsonObject, *names: str) -> str | None:
+    """Return an ISO 4217 code in capitals, or None.
+
+    Raises:
+        NotProjectable: it is there and isn't three letters.
+    """
+    value = text(data, *names)
+    if value is None:
+        return None
+    if not (len(value) == 3 and value.isascii() and value.isalpha()):  # noqa: PLR2004  # ISO 4217
+        raise NotProjectable(f"{names[0]} isn't a currency code")
+    return value.upper()
+
+
+def money(data: JsonObject, *names: str) -> tuple[Decimal | None, str | None]:
+    """Return an amount and its currency from ``{"amount", "currency"}`` or from two fields side by side.
+
+    Raises:
+        NotProjectable: the amount isn't a number or the currency isn't a code.
+    """
+    value = first(data, *names)
+    if isinstance(value, Mapping):
+        inner = dict(value)
+        return decimal(inner, "amount", "value"), currency(inner, "currency", "currency_code")
+    return decimal(data, *names), currency(data, "currency", "currency_code")

@@ -1,0 +1,32 @@
+"""Owns what a handler is: which part of an event is state, which is fact, and which typed rows it fills."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.incoming import JsonObject
+from app.models import Owned
+
+Row = dict[str, Any]
+"""The columns of one typed row besides its owner and version; ``key`` where the owner has several."""
+
+
+class NotProjectable(Exception):
+    """The data lacks what the typed row needs; the entity itself is kept all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """The rule for one entity type."""
+
+    model: type[Owned] | None = None
+    rows: Callable[[JsonObject], Sequence[Row]] | None = None
+    """The typed rows in the sender's object. Raises NotProjectable."""
+    facts: frozenset[str] = field(default_factory=frozenset)
+    """The verbs (last part of the event's type) whose events are facts as well as state."""
+    always_fact: bool = False
+    """Every event of this entity type is a fact as well."""
+
+    def is_fact(self, event_type: str) -> bool:
+        """Tell whether an event of this type happened, rather than only describes."""
+        return self.always_fact or event_type.rpartition(".")[2] in self.facts

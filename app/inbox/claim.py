@@ -1,0 +1,215 @@
+"""Owns claim and what ends it: the fence that lets exactly one worker write an event's outcome."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import CursorResult, TextClause, select, text
+from sqlalchemy.orm import Session
+
+from app.errors import ClaimLost
+from app.models import Event, Lane, Outcome, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What a message carries: an event and the dispatch generation that the message belongs to."""
+
+    event_id: uuid.UUID
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """One pointer and where to send it."""
+
+    pointer: Pointer
+    lane: Lane
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a worker reads before it locks: whose event this is."""
+
+    source_id: int
+    entity_type: str
+    entity_id: str
+    fact: bool
+    parked: bool
+
+    @property
+    def entity_key(self) -> str:
+        """The name of the entity's lock."""
+        return f"{self.source_id}/{self.entity_type}/{self.entity_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's right to end one event."""
+
+    event_id: uuid.UUID
+    token: uuid.UUID
+    attempts: int
+    """Including this one."""
+
+
+_WAITING = text("""
+SELECT source_id, entity_type, entity_id, fact, parked_at IS NOT NULL FROM event
+WHERE id = :id AND generation = :generation AND status = 0 AND due_at <= now()
+""")
+
+# A fact is claimed itself. A state event stands for its entity: the newest one that is due goes first, whichever
+# pointer came, and the older ones end as superseded when it is applied.
+_CLAIM = """
+UPDATE event SET status = 1, claim_token = :token, attempts = attempts + 1, claimed_at = clock_timestamp(),
+       lease_until = clock_timestamp() + make_interval(secs => :lease_s), parked_at = NULL
+WHERE id = (
+    SELECT id FROM event
+    WHERE {which} AND status = 0 AND due_at <= now()
+    ORDER BY version DESC, sequence DESC, operation DESC, fingerprint DESC
+    LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING id, attempts
+"""
+_CLAIM_FACT = text(_CLAIM.format(which="id = :id"))
+_CLAIM_STATE = text(
+    _CLAIM.format(
+        which="source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id AND NOT fact"
+    )
+)
+
+# Like everything that ends or returns a claim, it binds to the token: a worker that lost its claim changes nothing.
+_FINISH = text("""
+UPDATE event SET status = :status, outcome = :outcome, finished_at = clock_timestamp(), claim_token = NULL,
+       lease_until = NULL, error = :error, history = history || CAST(:notes AS jsonb)
+WHERE id = :id AND claim_token = :token AND status = 1
+""")
+_RETURN = text("""
+UPDATE event SET status = 0, claim_token = NULL, lease_until = NULL, dispatched_at = NULL, dispatches = 0,
+       attempts = attempts - :refund, due_at = clock_timestamp() + make_interval(secs => :wait_s), error = :error,
+       history = history || CAST(:notes AS jsonb)
+WHERE id = :id AND claim_token = :token AND status = 1
+""")
+_SUPERSEDE = text("""
+UPDATE event SET status = 2, outcome = 3, finished_at = clock_timestamp(), parked_at = NULL,
+       history = history || CAST(:notes AS jsonb)
+WHERE source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id AND status = 0 AND NOT fact
+  AND (version, sequence, operation, fingerprint) < (:version, :sequence, :operation, :fingerprint)
+""")
+_PARK = text("UPDATE event SET parked_at = clock_timestamp() WHERE id = :id AND status = 0 AND parked_at IS NULL")
+_UNPARK = text("""
+UPDATE event SET parked_at = NULL, dispatched_at = now()
+WHERE source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id AND status = 0
+  AND parked_at IS NOT NULL
+RETURNING id, generation, lane, priority
+""")
+
+
+def waiting(session: Session, pointer: Pointer) -> Waiting | None:
+    """Return whose event a pointer names, or None where there is nothing to do: done, claimed, not due, or older."""
+    row = session.execute(_WAITING, {"id": pointer.event_id, "generation": pointer.generation}).one_or_none()
+    return None if row is None else Waiting(*row)
+
+
+def claim(session: Session, pointer: Pointer, event: Waiting, lease_s: float) -> Claim | None:
+    """Claim the event, or its entity's newest waiting one, for ``lease_s``; None where another has it.
+
+    The attempt counts once the caller commits, before any work: an event that kills its process can't try for ever.
+    """
+    which: dict[str, Any] = {"id": pointer.event_id}
+    if not event.fact:
+        which = {"source_id": event.source_id, "entity_type": event.entity_type, "entity_id": event.entity_id}
+    token = uuid.uuid4()
+    statement = _CLAIM_FACT if event.fact else _CLAIM_STATE
+    row = session.execute(statement, {"token": token, "lease_s": lease_s, **which}).one_or_none()
+    return None if row is None else Claim(row[0], token, row[1])
+
+
+def fence(session: Session, claimed: Claim) -> Event:
+    """Return the claimed event, its row locked until the transaction ends: the first statement of apply.
+
+    The row lock is also the lease's renewal: the dispatcher takes no lease whose row is locked, and PostgreSQL ends
+    the lock with the session of a worker that froze (idle_in_transaction_session_timeout).
+
+    Raises:
+        ClaimLost: another worker has it, or it has ended.
+    """
+    statement = select(Event).where(
+        Event.id == claimed.event_id, Event.claim_token == claimed.token, Event.status == Status.PROCESSING
+    )
+    event = session.scalars(statement.with_for_update()).one_or_none()
+    if event is None:
+        raise ClaimLost
+    return event
+
+
+def finish(
+    session: Session,
+    claimed: Claim,
+    outcome: Outcome,
+    *,
+    notes: Sequence[dict[str, Any]] = (),
+    error: str | None = None,
+) -> bool:
+    """End a claimed event; tell whether the claim still held."""
+    failed = outcome in {Outcome.DEAD, Outcome.QUARANTINED}
+    values = {"status": int(Status.FAILED if failed else Status.COMPLETED), "outcome": int(outcome), "error": error}
+    return _changed(session, _FINISH, {**values, **_of(claimed), "notes": _json(notes)}) == 1
+
+
+def give_back(  # noqa: PLR0913  # each is a fact of the retry
+    session: Session,
+    claimed: Claim,
+    *,
+    wait_s: float,
+    refund: bool = False,
+    error: str | None = None,
+    notes: Sequence[dict[str, Any]] = (),
+) -> bool:
+    """Return a claimed event to the waiting ones, due in ``wait_s``; ``refund`` gives its attempt back."""
+    values = {"wait_s": wait_s, "refund": int(refund), "error": error, "notes": _json(notes)}
+    return _changed(session, _RETURN, {**values, **_of(claimed)}) == 1
+
+
+def supersede_older(session: Session, event: Event) -> int:
+    """End every older waiting state event of the entity; call it only in the transaction that applies ``event``."""
+    values = {
+        "source_id": event.source_id,
+        "entity_type": event.entity_type,
+        "entity_id": event.entity_id,
+        "version": event.version,
+        "sequence": event.sequence,
+        "operation": int(event.operation),
+        "fingerprint": event.fingerprint,
+        "notes": _json([{"step": "superseded", "by": str(event.id)}]),
+    }
+    return _changed(session, _SUPERSEDE, values)
+
+
+def park(session: Session, pointer: Pointer) -> None:
+    """Mark an event as waiting for its entity; whoever holds the entity dispatches it again afterwards."""
+    session.execute(_PARK, {"id": pointer.event_id})
+
+
+def unpark(session: Session, event: Waiting) -> list[Dispatch]:
+    """Take every parked event of an entity, presumed dispatched from now on."""
+    owner = {"source_id": event.source_id, "entity_type": event.entity_type, "entity_id": event.entity_id}
+    return [
+        Dispatch(Pointer(event_id, generation), Lane(lane), priority)
+        for event_id, generation, lane, priority in session.execute(_UNPARK, owner)
+    ]
+
+
+def _of(claimed: Claim) -> dict[str, Any]:
+    return {"id": claimed.event_id, "token": claimed.token}
+
+
+def _json(notes: Sequence[dict[str, Any]]) -> str:
+    return orjson.dumps(list(notes)).decode()
+
+
+def _changed(session: Session, statement: TextClause, values: dict[str, Any]) -> int:
+    result = session.execute(statement, values)
+    return result.rowcount if isinstance(result, CursorResult) else 0

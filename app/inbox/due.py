@@ -1,0 +1,138 @@
+"""Owns what the dispatcher asks of the inbox: which events are due, whose lease ran out, which pointers got lost."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, text
+from sqlalchemy.orm import Session
+
+from app.inbox.claim import Dispatch, Pointer
+from app.models import Lane
+
+CHANNEL = "tiercel_dispatch"
+"""The NOTIFY channel that wakes the dispatcher."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaneLoad:
+    """How full a lane's window is."""
+
+    lane: Lane
+    out: int
+    """Pointers presumed in the queue or in a worker."""
+    backlog: bool
+    """Whether due events wait behind the window."""
+
+
+# out counts at most one window's worth of rows, found through event_out_idx.
+_LOADS = text("""
+SELECT l.lane,
+       (SELECT count(*) FROM event e WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NOT NULL),
+       EXISTS (SELECT 1 FROM event e WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NULL
+               AND e.due_at <= now())
+FROM lane l ORDER BY l.lane
+""")
+_TAKE = text("""
+UPDATE event SET dispatched_at = now()
+WHERE id IN (SELECT id FROM event
+             WHERE lane = :lane AND status = 0 AND dispatched_at IS NULL AND due_at <= now()
+             ORDER BY priority DESC, due_at LIMIT :room FOR UPDATE SKIP LOCKED)
+RETURNING id, generation, lane, priority, due_at
+""")
+# A worker that still works holds its row locked, so SKIP LOCKED leaves it alone. Only a claim that ended without
+# an outcome comes here; one that used its last attempt is dead.
+_EXPIRED_LEASES = text("""
+UPDATE event SET claim_token = NULL, lease_until = NULL, dispatched_at = NULL,
+       status = CASE WHEN attempts >= :max_attempts THEN 3 ELSE 0 END,
+       outcome = CASE WHEN attempts >= :max_attempts THEN 7 END,
+       finished_at = CASE WHEN attempts >= :max_attempts THEN clock_timestamp() END,
+       error = CASE WHEN attempts >= :max_attempts THEN 'its worker died at every attempt' END,
+       history = history || jsonb_build_array(jsonb_build_object('step', 'lease expired', 'at', clock_timestamp()))
+WHERE id IN (SELECT id FROM event WHERE status = 1 AND lease_until < clock_timestamp()
+             ORDER BY lease_until LIMIT 500 FOR UPDATE SKIP LOCKED)
+RETURNING id
+""")
+# The wait doubles with each time, so that a slow lane isn't flooded with copies of its own pointers.
+_LOST_POINTERS = text("""
+UPDATE event SET dispatched_at = now(), dispatches = least(dispatches + 1, 16)
+WHERE id IN (SELECT id FROM event
+             WHERE lane = :lane AND status = 0
+               AND dispatched_at < now() - make_interval(secs => :older_than_s)
+               AND dispatched_at < now() - make_interval(secs => :older_than_s * power(2, least(dispatches, 6)))
+             ORDER BY dispatched_at LIMIT :room FOR UPDATE SKIP LOCKED)
+RETURNING id, generation, lane, priority, due_at
+""")
+_UNPUBLISHED = text("""
+UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND status = 0
+""")
+_SET_LANE = text("""
+UPDATE lane SET open = :open, "window" = :window, out = :out, drain_per_s = :drain_per_s, workers = :workers,
+       dispatcher_seen_at = clock_timestamp() WHERE lane = :lane
+""")
+_NEXT_DUE = text("""
+SELECT extract(epoch FROM due_at - clock_timestamp()) FROM event
+WHERE status = 0 AND dispatched_at IS NULL AND due_at > now() ORDER BY due_at LIMIT 1
+""")
+_FINISHED = text("""
+SELECT lane, count(*) FROM event WHERE finished_at > now() - make_interval(secs => :window_s) GROUP BY lane
+""")
+
+
+def loads(session: Session) -> list[LaneLoad]:
+    """Return how full each lane is."""
+    return [LaneLoad(Lane(lane), out, backlog) for lane, out, backlog in session.execute(_LOADS)]
+
+
+def take_due(session: Session, lane: Lane, room: int) -> list[Dispatch]:
+    """Take up to ``room`` due events of a lane, the most urgent first; they are presumed published."""
+    return _dispatches(session.execute(_TAKE, {"lane": int(lane), "room": room}).all())
+
+
+def take_lost(session: Session, lane: Lane, older_than_s: float, room: int) -> list[Dispatch]:
+    """Take pointers that should have been worked on long ago: the broker may have lost them."""
+    values: dict[str, float] = {"lane": int(lane), "older_than_s": older_than_s, "room": room}
+    return _dispatches(session.execute(_LOST_POINTERS, values).all())
+
+
+def expire_leases(session: Session, max_attempts: int) -> int:
+    """Return the events whose worker vanished to the waiting ones; tell how many there were."""
+    return len(session.execute(_EXPIRED_LEASES, {"max_attempts": max_attempts}).all())
+
+
+def unpublished(session: Session, event_ids: Sequence[uuid.UUID]) -> None:
+    """Say that these were not published after all, and wake the dispatcher."""
+    session.execute(_UNPUBLISHED, {"ids": [str(event_id) for event_id in event_ids]})
+    wake(session)
+
+
+def wake(session: Session) -> None:
+    """Wake the dispatcher when this transaction commits."""
+    session.execute(text(f"NOTIFY {CHANNEL}"))
+
+
+def set_lane(
+    session: Session, load: LaneLoad, *, is_open: bool, window: int, drain_per_s: float, workers: int
+) -> None:
+    """Record what the dispatcher saw and decided about a lane."""
+    values: dict[str, float] = {"lane": int(load.lane), "open": is_open, "window": window, "out": load.out}
+    values |= {"drain_per_s": drain_per_s, "workers": workers}
+    session.execute(_SET_LANE, values)
+
+
+def next_due_in_s(session: Session) -> float | None:
+    """Return the seconds until the next event becomes due, or None."""
+    seconds = session.execute(_NEXT_DUE).scalar_one_or_none()
+    return None if seconds is None else max(0.0, float(seconds))
+
+
+def finished_in(session: Session, window_s: float) -> dict[Lane, int]:
+    """Return how many events of each lane ended in the last ``window_s``."""
+    return {Lane(lane): count for lane, count in session.execute(_FINISHED, {"window_s": window_s})}
+
+
+def _dispatches(rows: Sequence[Row[Any]]) -> list[Dispatch]:
+    # RETURNING keeps no order: the most urgent first again.
+    ordered = sorted(rows, key=lambda row: (-row[3], row[4]))
+    return [Dispatch(Pointer(row[0], row[1]), Lane(row[2]), row[3]) for row in ordered]

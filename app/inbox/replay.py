@@ -1,0 +1,44 @@
+"""Owns replay: an event that has ended runs again, through the same gate, under its own id."""
+
+import uuid
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from app.errors import Rejected
+from app.inbox.due import wake
+from app.inbox.read import EventUnknown
+from app.models import Outcome, Status
+
+
+class NotReplayable(Rejected):
+    """The event is waiting or running."""
+
+
+_STATE = text("SELECT status, outcome FROM event WHERE id = :id FOR UPDATE")
+_REPLAY = text("""
+UPDATE event SET status = 0, outcome = NULL, error = NULL, attempts = 0, dispatches = 0, dispatched_at = NULL,
+       finished_at = NULL, claim_token = NULL, due_at = now(),
+       history = history || jsonb_build_array(
+           jsonb_build_object('step', 'replayed', 'at', clock_timestamp(), 'was', CAST(:was AS text)))
+WHERE id = :id
+""")
+
+
+def replay(session: Session, event_id: uuid.UUID) -> None:
+    """Make an ended event wait again with all its attempts; the version gate decides anew.
+
+    Raises:
+        EventUnknown: there is none.
+        NotReplayable: it is waiting or running, or it is quarantined.
+    """
+    row = session.execute(_STATE, {"id": event_id}).one_or_none()
+    if row is None:
+        raise EventUnknown
+    if Status(row[0]) in {Status.PENDING, Status.PROCESSING}:
+        raise NotReplayable
+    outcome = Outcome(row[1])
+    if outcome is Outcome.QUARANTINED:
+        raise NotReplayable("the event is quarantined: its version lies in the future")
+    session.execute(_REPLAY, {"id": event_id, "was": outcome.name.lower()})
+    wake(session)

@@ -1,0 +1,238 @@
+"""Owns store: verified events become rows, all that are in flight in one go, duplicates recognised by constraint."""
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+import orjson
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from app.handlers import handler_for
+from app.inbox.ids import new_event_id
+from app.incoming import Clock, Incoming, Operation
+from app.jsontext import dump
+from app.lanes import Decision
+from app.models import Lane, Outcome, Status
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """One event, ready to be stored."""
+
+    id: uuid.UUID
+    source_id: int
+    revision: int
+    """The source's, when the event was verified."""
+    keys: tuple[bytes, ...]
+    """SHA-256 of each idempotency key; the first is the sender's own."""
+    fingerprint: bytes
+    payload: str
+    incoming: Incoming
+    decision: Decision
+    received_at: datetime
+    version: Decimal
+    quarantined: bool
+    final: bool
+
+
+class Kept(Enum):
+    """What became of one event in the store."""
+
+    NEW = "NEW"
+    DUPLICATE = "DUPLICATE"
+    CONFLICT = "CONFLICT"
+    SOURCE_CHANGED = "SOURCE_CHANGED"
+    """The source was changed since the event was verified: verify again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The answer to one event: itself, or the first one with its key."""
+
+    kept: Kept
+    id: uuid.UUID
+    status: Status
+    outcome: Outcome | None
+    lane: Lane
+    priority: int = 0
+    publish: bool = False
+    """Whether the caller is to publish it: its lane's window is open."""
+
+
+def prepare(  # noqa: PLR0913  # one event's facts
+    incoming: Incoming,
+    decision: Decision,
+    *,
+    source_id: int,
+    revision: int,
+    received_at: float,
+    skew_s: float,
+) -> NewEvent:
+    """Return what store keeps of an event. ``received_at`` in Unix seconds, ``skew_s`` the skew a version may have."""
+    arrival = Decimal(int(received_at * 1_000_000)) / 1_000_000
+    version = incoming.version
+    timed = version is not None and version.clock is Clock.TIME
+    bare = {name: value for name, value in incoming.payload.items() if name not in incoming.delivery_fields}
+    payload = dump(incoming.payload)
+    fingerprint = hashlib.sha256(payload if len(bare) == len(incoming.payload) else dump(bare)).digest()
+    keys = [b"id:" + incoming.external_id.encode()]
+    if incoming.content_key is not None:
+        keys.append(b"content:" + incoming.content_key.encode())
+    return NewEvent(
+        id=new_event_id(),
+        source_id=source_id,
+        revision=revision,
+        keys=tuple(hashlib.sha256(key).digest() for key in keys),
+        fingerprint=fingerprint,
+        payload=payload.decode(),
+        incoming=incoming,
+        decision=decision,
+        received_at=datetime.fromtimestamp(received_at, UTC),
+        version=arrival if version is None else version.order,
+        quarantined=timed and version is not None and version.order > arrival + Decimal(str(skew_s)),
+        final=version is None and incoming.operation is Operation.DELETE and not incoming.reuses_ids,
+    )
+
+
+# One row of event_key for each key, in key order, so that concurrent groups never deadlock. A source that was
+# changed or disabled since the verification gets no key and so no event.
+_INSERT_KEYS = text("""
+INSERT INTO event_key (source_id, digest, event_id, fingerprint, lane)
+SELECT k.source_id, k.digest, k.event_id, k.fingerprint, k.lane
+FROM unnest(CAST(:source_ids AS int[]), CAST(:revisions AS int[]), CAST(:digests AS bytea[]),
+            CAST(:event_ids AS uuid[]), CAST(:fingerprints AS bytea[]), CAST(:lanes AS smallint[]))
+     AS k(source_id, revision, digest, event_id, fingerprint, lane)
+JOIN source s ON s.id = k.source_id AND s.revision = k.revision AND s.enabled AND s.removed_at IS NULL
+ORDER BY k.source_id, k.digest, k.event_id
+ON CONFLICT DO NOTHING
+RETURNING event_id, digest
+""")
+
+_INSERT_EVENTS = text("""
+INSERT INTO event (id, source_id, external_id, type, entity_type, entity_id, operation, version, version_text,
+                   sequence, fingerprint, final, state, fact, payload, data_pointer, lane, priority, reasons,
+                   status, outcome, error, received_at, dispatched_at, finished_at)
+SELECT e.id, e.source_id, e.external_id, e.type, e.entity_type, e.entity_id, e.operation, e.version, e.version_text,
+       e.sequence, e.fingerprint, e.final, true, e.fact, e.payload, e.data_pointer, e.lane, e.priority,
+       CAST(e.reasons AS jsonb), CASE WHEN e.quarantined THEN 3 ELSE 0 END, CASE WHEN e.quarantined THEN 8 END,
+       CASE WHEN e.quarantined THEN 'the version lies further ahead than the allowed skew' END, e.received_at,
+       CASE WHEN l.open AND NOT e.quarantined THEN now() END, CASE WHEN e.quarantined THEN now() END
+FROM unnest(CAST(:id AS uuid[]), CAST(:source_id AS int[]), CAST(:external_id AS text[]), CAST(:type AS text[]),
+            CAST(:entity_type AS text[]), CAST(:entity_id AS text[]), CAST(:operation AS smallint[]),
+            CAST(:version AS numeric[]), CAST(:version_text AS text[]), CAST(:sequence AS numeric[]),
+            CAST(:fingerprint AS bytea[]), CAST(:final AS boolean[]), CAST(:fact AS boolean[]),
+            CAST(:payload AS text[]), CAST(:data_pointer AS text[]), CAST(:lane AS smallint[]),
+            CAST(:priority AS smallint[]), CAST(:reasons AS text[]), CAST(:quarantined AS boolean[]),
+            CAST(:received_at AS timestamptz[]))
+     AS e(id, source_id, external_id, type, entity_type, entity_id, operation, version, version_text, sequence,
+          fingerprint, final, fact, payload, data_pointer, lane, priority, reasons, quarantined, received_at)
+JOIN lane l ON l.lane = e.lane
+RETURNING id, dispatched_at IS NOT NULL
+""")
+
+_FIND_FIRST = text("""
+SELECT k.digest, k.event_id, k.fingerprint, k.lane, e.status, e.outcome, e.lane
+FROM event_key k LEFT JOIN event e ON e.id = k.event_id
+WHERE k.source_id = :source_id AND k.digest = ANY(CAST(:digests AS bytea[]))
+""")
+
+_KEEP_CONFLICT = text("""
+INSERT INTO event_conflict (event_id, fingerprint, payload, received_at)
+VALUES (:event_id, :fingerprint, :payload, :received_at) ON CONFLICT DO NOTHING
+""")
+
+_ALIAS = text("""
+UPDATE event_key SET event_id = :first WHERE source_id = :source_id AND digest = ANY(CAST(:digests AS bytea[]))
+AND event_id = :own
+""")
+
+
+def store(session: Session, events: Sequence[NewEvent]) -> list[Stored]:
+    """Store a group of events in one statement a table and say of each, in order, what became of it.
+
+    Raises:
+        SQLAlchemyError: nothing of the group is stored.
+    """
+    keyed = [(event, digest) for event in events for digest in event.keys]
+    rows = session.execute(
+        _INSERT_KEYS,
+        {
+            "source_ids": [event.source_id for event, _ in keyed],
+            "revisions": [event.revision for event, _ in keyed],
+            "digests": [digest for _, digest in keyed],
+            "event_ids": [str(event.id) for event, _ in keyed],
+            "fingerprints": [event.fingerprint for event, _ in keyed],
+            "lanes": [int(event.decision.lane) for event, _ in keyed],
+        },
+    )
+    won = {(event_id, bytes(digest)) for event_id, digest in rows}
+    new = [event for event in events if all((event.id, digest) in won for digest in event.keys)]
+    direct = _insert_events(session, new) if new else {}
+    return [
+        _new(event, publish=direct[event.id]) if event.id in direct else _first(session, event, won)
+        for event in events
+    ]
+
+
+def _insert_events(session: Session, events: Sequence[NewEvent]) -> dict[uuid.UUID, bool]:
+    columns: dict[str, list[Any]] = {
+        "id": [str(e.id) for e in events],
+        "source_id": [e.source_id for e in events],
+        "external_id": [e.incoming.external_id for e in events],
+        "type": [e.incoming.type for e in events],
+        "entity_type": [e.incoming.entity_type for e in events],
+        "entity_id": [e.incoming.entity_id for e in events],
+        "operation": [int(e.incoming.operation) for e in events],
+        "version": [e.version for e in events],
+        "version_text": [e.incoming.version.text if e.incoming.version else None for e in events],
+        "sequence": [e.incoming.sequence or Decimal(0) for e in events],
+        "fingerprint": [e.fingerprint for e in events],
+        "final": [e.final for e in events],
+        "fact": [handler_for(e.incoming.entity_type).is_fact(e.incoming.type) for e in events],
+        "payload": [e.payload for e in events],
+        "data_pointer": [e.incoming.data_pointer for e in events],
+        "lane": [int(e.decision.lane) for e in events],
+        "priority": [e.decision.priority for e in events],
+        "reasons": [orjson.dumps(e.decision.reasons).decode() for e in events],
+        "quarantined": [e.quarantined for e in events],
+        "received_at": [e.received_at for e in events],
+    }
+    return {row[0]: row[1] for row in session.execute(_INSERT_EVENTS, columns)}
+
+
+def _new(event: NewEvent, *, publish: bool) -> Stored:
+    status, outcome = (Status.FAILED, Outcome.QUARANTINED) if event.quarantined else (Status.PENDING, None)
+    lane, priority = event.decision.lane, event.decision.priority
+    return Stored(Kept.NEW, event.id, status, outcome, lane, priority, publish)
+
+
+def _first(session: Session, event: NewEvent, won: set[tuple[uuid.UUID, bytes]]) -> Stored:
+    own = [digest for digest in event.keys if (event.id, digest) in won]
+    lost = [digest for digest in event.keys if digest not in own]
+    found = session.execute(_FIND_FIRST, {"source_id": event.source_id, "digests": lost}).all()
+    if not found:
+        return Stored(Kept.SOURCE_CHANGED, event.id, Status.PENDING, None, event.decision.lane)
+    by_digest = {bytes(row[0]): row for row in found}
+    first = by_digest[next(digest for digest in event.keys if digest in by_digest)]
+    if own:
+        # It came under a new key but is known by its content: the new key now names the first one, too.
+        session.execute(_ALIAS, {"first": first[1], "source_id": event.source_id, "digests": own, "own": event.id})
+    same = bytes(first[2]) == event.fingerprint or event.keys[0] not in by_digest
+    if not same:
+        conflict = {"event_id": first[1], "fingerprint": event.fingerprint, "payload": event.payload}
+        session.execute(_KEEP_CONFLICT, {**conflict, "received_at": event.received_at})
+    # The first one's row may have been purged; its key outlives it.
+    purged = first[4] is None
+    return Stored(
+        Kept.DUPLICATE if same else Kept.CONFLICT,
+        first[1],
+        Status.COMPLETED if purged else Status(first[4]),
+        None if first[5] is None else Outcome(first[5]),
+        Lane(first[3] if purged else first[6]),
+    )

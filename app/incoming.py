@@ -1,0 +1,68 @@
+"""Owns the normal form of an event: what every source is turned into, and the total order of its versions."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum, IntEnum
+from typing import Any
+
+JsonValue = Any
+JsonObject = dict[str, Any]
+
+
+class Operation(IntEnum):
+    """What the sender did to the entity; the value ranks a tie: delete > update > create."""
+
+    CREATE = 1
+    UPDATE = 2
+    DELETE = 3
+
+
+class Clock(Enum):
+    """What a version counts."""
+
+    TIME = "time"
+    """Seconds since the epoch: compared with our clock, so that a future version can be quarantined."""
+    COUNTER = "counter"
+    """The sender's own counter: only compared with its like."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One point on a sender's clock."""
+
+    order: Decimal
+    """The exact value that is compared: seconds since the epoch, or the counter."""
+    text: str
+    """As the sender wrote it."""
+    clock: Clock = Clock.TIME
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """One event in normal form."""
+
+    source: str
+    """The configured source's name."""
+    external_id: str
+    """The sender's idempotency key."""
+    type: str
+    """``noun.past-tense``, as in ``currency.updated``."""
+    entity_type: str
+    """The platform's own noun in the singular."""
+    entity_id: str
+    """The sender's id of the entity, as text, to the digit."""
+    operation: Operation
+    version: Version | None
+    """None where the sender gives none: then the event counts from its arrival."""
+    payload: JsonObject
+    """The whole body, redacted."""
+    sequence: Decimal | None = None
+    """The sender's own sequence inside one version, where there is one."""
+    data_pointer: str = ""
+    """JSON pointer (RFC 6901) to the sender's object inside the payload; empty is the whole payload."""
+    content_key: str | None = None
+    """A second idempotency key over the content, where the first may change between attempts."""
+    delivery_fields: tuple[str, ...] = ()
+    """Top-level fields that differ between attempts of one delivery; left out of the fingerprint."""
+    reuses_ids: bool = False
+    """Whether the sender gives a deleted id to a new entity: then a tombstone without a version can be lifted."""

@@ -1,0 +1,140 @@
+"""Owns how JSON is read and written: strictly, and to the digit.
+
+Integers beyond 2^53 and decimals keep every digit (Shopify's ids, prices); floats never appear. Text that PostgreSQL
+or the canonical form can't hold (lone surrogates), duplicate keys, NaN and deep nesting are refused.
+"""
+
+import hashlib
+import json
+import re
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
+
+import orjson
+
+from app.errors import BodyMalformed
+from app.incoming import JsonObject, JsonValue
+
+MAX_DEPTH = 64
+_SAFE_INT_DIGITS = 18
+_MAX_NUMBER_CHARS = 400
+_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
+
+
+def _integer(text: str) -> int | Decimal:
+    # orjson writes integers of at most 64 bit; a longer one is kept as an exact Decimal.
+    return int(text) if len(text) <= _SAFE_INT_DIGITS else _decimal(text)
+
+
+def _decimal(text: str) -> Decimal:
+    if len(text) > _MAX_NUMBER_CHARS:
+        raise BodyMalformed("a number has too many digits")
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise BodyMalformed("a number is out of range") from None
+    if abs(value.adjusted()) > _MAX_NUMBER_CHARS:
+        raise BodyMalformed("a number is out of range")
+    return value
+
+
+def _constant(text: str) -> NoReturn:
+    raise BodyMalformed(f"{text} isn't JSON")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> JsonObject:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise BodyMalformed("an object has the same key twice")
+    return made
+
+
+_DECODER = json.JSONDecoder(
+    parse_int=_integer, parse_float=_decimal, parse_constant=_constant, object_pairs_hook=_object
+)
+
+
+def _check_depth(text: str) -> None:
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return
+    depth = 0
+    in_string = escaped = False
+    for char in text:
+        if in_string:
+            in_string = escaped or char != '"'
+            escaped = char == "\\" and not escaped
+        elif char == '"':
+            in_string = True
+        elif char in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise BodyMalformed(f"the body is nested deeper than {MAX_DEPTH} levels")
+        elif char in "]}":
+            depth -= 1
+
+
+def parse(raw: bytes) -> JsonValue:
+    """Parse UTF-8 JSON (RFC 8259) to the digit.
+
+    Raises:
+        BodyMalformed: not UTF-8, not JSON, a key twice, NaN or Infinity, a lone surrogate, or deeper than MAX_DEPTH.
+    """
+    try:
+        text = raw.decode("utf-8")
+        _check_depth(text)
+        value = _DECODER.decode(text)
+        if "\\u" in text:
+            dump(value)
+    except (ValueError, RecursionError) as error:
+        raise BodyMalformed from error
+    return value
+
+
+def parse_object(raw: bytes) -> JsonObject:
+    """Parse a JSON object to the digit.
+
+    Raises:
+        BodyMalformed: see ``parse``; also for JSON that isn't an object.
+    """
+    value = parse(raw)
+    if not isinstance(value, dict):
+        raise BodyMalformed("the body must be a JSON object")
+    return value
+
+
+def _exact(value: object) -> orjson.Fragment:
+    if isinstance(value, Decimal):
+        return orjson.Fragment(str(value))
+    raise TypeError
+
+
+def dump(value: JsonValue) -> bytes:
+    """Write JSON canonically: keys sorted, no white space, every digit kept.
+
+    Raises:
+        BodyMalformed: a string holds a lone surrogate.
+    """
+    try:
+        return orjson.dumps(value, default=_exact, option=orjson.OPT_SORT_KEYS)
+    except (TypeError, orjson.JSONEncodeError) as error:
+        raise BodyMalformed("a string isn't valid Unicode") from error
+
+
+def digest(value: JsonValue) -> bytes:
+    """Return the SHA-256 of the canonical form."""
+    return hashlib.sha256(dump(value)).digest()
+
+
+def resolve(value: JsonValue, pointer: str) -> JsonValue:
+    """Return what a JSON pointer (RFC 6901) names, or None where nothing is."""
+    if not pointer:
+        return value
+    for step in pointer.removeprefix("/").split("/"):
+        key = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(value, dict):
+            value = value.get(key)
+        elif isinstance(value, list) and _INDEX.fullmatch(key) and int(key) < len(value):
+            value = value[int(key)]
+        else:
+            return None
+    return value

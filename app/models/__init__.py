@@ -1,0 +1,32 @@
+"""Every table in one place: import models from here."""
+
+from app.models.base import Base
+from app.models.desk import ApiKey, LaneState, Scope
+from app.models.entity import Entity, Fact
+from app.models.event import Event, EventConflict, EventKey, Lane, Outcome, Status
+from app.models.source import Source
+from app.models.typed import Campaign, ContentItem, Currency, Lead, Owned, Price, Promotion, Segment
+
+__all__ = [
+    "ApiKey",
+    "Base",
+    "Campaign",
+    "ContentItem",
+    "Currency",
+    "Entity",
+    "Event",
+    "EventConflict",
+    "EventKey",
+    "Fact",
+    "Lane",
+    "LaneState",
+    "Lead",
+    "Outcome",
+    "Owned",
+    "Price",
+    "Promotion",
+    "Scope",
+    "Segment",
+    "Source",
+    "Status",
+]

@@ -1,0 +1,168 @@
+"""Owns the strict reading of what senders send: secrets, headers and the few fields that an event needs.
+
+Every reader refuses with a named error, whatever it is given; none of them guesses.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Annotated
+
+from pydantic import StringConstraints
+
+from app.errors import FieldInvalid, SecretMissing, SignatureInvalid, SignatureMissing, TimestampOutsideTolerance
+from app.incoming import JsonValue, Operation
+from app.sources.kind import Request
+
+MAX_CHARS = 512
+MAX_LABEL_CHARS = 100
+TOLERANCE_S = 300
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_INTEGER = re.compile(r"-?[0-9]+")
+_UNIX_SECONDS = re.compile(rb"0|[1-9][0-9]{0,14}")
+# C0, DEL and C1: not in a log line, not in PostgreSQL (NUL); and lone surrogates, which UTF-8 can't hold.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_CREATED = frozenset({"create", "created"})
+_DELETED = frozenset({"delete", "deleted", "remove", "removed"})
+
+Pointer = Annotated[str, StringConstraints(pattern=r"^(/([^/~]|~[01])*)+$", max_length=200)]
+"""An option that is a JSON pointer (RFC 6901) to a field."""
+
+
+def usable(secrets: Sequence[str]) -> list[str]:
+    """Return the secrets that aren't blank.
+
+    Raises:
+        SecretMissing: none is left; a source without a secret refuses everything.
+    """
+    found = [secret for secret in secrets if secret.strip()]
+    if not found:
+        raise SecretMissing
+    return found
+
+
+def to_bytes(text: str) -> bytes:
+    """Return a header's own bytes: WSGI (PEP 3333) hands them over decoded as Latin-1."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+
+
+def to_header(value: str) -> str:
+    """Return a text as the header value whose own bytes are its UTF-8: the inverse of ``to_bytes``."""
+    return value.encode("utf-8", "surrogatepass").decode("latin-1")
+
+
+def header(request: Request, name: str) -> bytes:
+    """Return a header that carries a part of the signature.
+
+    Raises:
+        SignatureMissing: it is absent or empty.
+    """
+    value = request.headers.get(name)
+    if not value:
+        raise SignatureMissing(f"the header {name} is missing")
+    return to_bytes(value)
+
+
+def header_text(request: Request, name: str) -> str:
+    """Return a header that names something, as UTF-8 text.
+
+    Raises:
+        FieldInvalid: it is absent, not UTF-8, too long, or holds control characters.
+    """
+    try:
+        return text(to_bytes(request.headers.get(name, "")).decode(), f"the header {name}")
+    except UnicodeDecodeError:
+        raise FieldInvalid(f"the header {name} isn't UTF-8") from None
+
+
+def require_match(given: Iterable[bytes], expected: Iterable[bytes]) -> None:
+    """Compare every given value with every expected one, in constant time, without stopping at the first match.
+
+    Raises:
+        SignatureInvalid: no pair is equal.
+    """
+    wanted = [hashlib.sha256(value).digest() for value in expected]
+    matched = False
+    for value in given:
+        # Digests are compared: compare_digest alone would tell a static secret's length.
+        digest = hashlib.sha256(value).digest()
+        for other in wanted:
+            matched |= hmac.compare_digest(digest, other)
+    if not matched:
+        raise SignatureInvalid
+
+
+def require_recent(signed: bytes, received_at: float, tolerance_s: int = TOLERANCE_S) -> None:
+    """Hold a signed Unix timestamp against our clock, both ways.
+
+    Raises:
+        SignatureInvalid: it isn't a plain integer.
+        TimestampOutsideTolerance: it is further than ``tolerance_s`` seconds from ``received_at``.
+    """
+    if not _UNIX_SECONDS.fullmatch(signed):
+        raise SignatureInvalid("the signed timestamp isn't an integer")
+    if abs(received_at - int(signed)) > tolerance_s:
+        raise TimestampOutsideTolerance
+
+
+def text(value: JsonValue, field: str) -> str:
+    """Return a text that names something: 1 to 512 characters, no control characters.
+
+    Raises:
+        FieldInvalid: it is anything else.
+    """
+    if not isinstance(value, str) or not value:
+        raise FieldInvalid(f"{field} is missing" if value in (None, "") else f"{field} must be text")
+    if len(value) > MAX_CHARS:
+        raise FieldInvalid(f"{field} is longer than {MAX_CHARS} characters")
+    if _CONTROL.search(value):
+        raise FieldInvalid(f"{field} holds control characters")
+    return value
+
+
+def identifier(value: JsonValue, field: str) -> str:
+    """Return an id as text, to the digit, from text or an integer of any size.
+
+    Raises:
+        FieldInvalid: it is neither.
+    """
+    if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
+        digits = str(value)
+        if not _INTEGER.fullmatch(digits):
+            raise FieldInvalid(f"{field} must be text or an integer")
+        return digits
+    if value is not None and not isinstance(value, str):
+        raise FieldInvalid(f"{field} must be text or an integer")
+    return text(value, field)
+
+
+def label(value: JsonValue, field: str) -> str:
+    """Return a type's name: at most 100 letters, digits, dots, dashes and underscores.
+
+    Raises:
+        FieldInvalid: it is anything else.
+    """
+    name = text(value, field)
+    if len(name) > MAX_LABEL_CHARS:
+        raise FieldInvalid(f"{field} is longer than {MAX_LABEL_CHARS} characters")
+    if not _LABEL.fullmatch(name):
+        raise FieldInvalid(f"{field} may hold letters, digits, dots, dashes and underscores only")
+    return name
+
+
+def noun(event_type: str) -> str:
+    """Return the entity type that an event type starts with: ``price`` of ``price.updated``."""
+    return event_type.partition(".")[0].lower()
+
+
+def operation(verb: str) -> Operation:
+    """Return the operation that a verb, or an event type's last segment, names; any other verb updates."""
+    last = verb.rpartition(".")[2].lower()
+    if last in _CREATED:
+        return Operation.CREATE
+    return Operation.DELETE if last in _DELETED else Operation.UPDATE

@@ -1,0 +1,1 @@
+"""The receiver (the door for senders) and the desk (the API for people)."""

@@ -1,0 +1,77 @@
+"""Owns the desk's routes: events, entities and lanes, for people with a key."""
+
+import uuid
+
+import orjson
+from flask import Blueprint, Response, request
+
+from app import keys
+from app.db import transaction
+from app.inbox import read, replay
+from app.models import Scope
+from app.web.api import forms, views
+from app.web.receive import receiver
+
+blueprint = Blueprint("desk", __name__, url_prefix="/v1")
+
+
+@blueprint.before_request
+def _check_key() -> None:
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    needed = Scope.READ if request.method in {"GET", "HEAD", "OPTIONS"} else Scope.WRITE
+    with transaction(receiver().resources.engine) as session:
+        keys.check(session, receiver().vault, key.strip() if scheme.lower() == "bearer" else "", needed)
+
+
+@blueprint.get("/events")
+def list_events() -> Response:
+    """List events, the newest first; filters and a cursor as query parameters."""
+    query = forms.event_query(request.args)
+    with transaction(receiver().resources.engine) as session:
+        found = read.events(session, query.wanted, after=query.after, limit=query.limit + 1)
+    items = [views.event(event, source) for event, source in found[: query.limit]]
+    more = len(found) > query.limit
+    last = found[query.limit - 1][0] if more else None
+    return _json({"items": items, "next": None if last is None else forms.cursor(last.received_at, last.id)})
+
+
+@blueprint.get("/events/<event_id>")
+def show_event(event_id: str) -> Response:
+    """Show one event with its reasons and timeline."""
+    with transaction(receiver().resources.engine) as session:
+        event, source = read.event(session, _uuid(event_id))
+        return _json(views.event_in_full(event, source))
+
+
+@blueprint.post("/events/<event_id>/replay")
+def replay_event(event_id: str) -> Response:
+    """Run an ended event again."""
+    with transaction(receiver().resources.engine) as session:
+        replay.replay(session, _uuid(event_id))
+        event, source = read.event(session, _uuid(event_id))
+        return _json(views.event(event, source), 202)
+
+
+@blueprint.get("/entities/<source>/<entity_type>/<path:entity_id>")
+def show_entity(source: str, entity_type: str, entity_id: str) -> Response:
+    """Show an entity at its newest version, or its tombstone."""
+    with transaction(receiver().resources.engine) as session:
+        return _json(views.entity(source, read.entity(session, source, entity_type, entity_id)))
+
+
+@blueprint.get("/lanes")
+def list_lanes() -> Response:
+    """Show each lane as it is now."""
+    with transaction(receiver().resources.engine) as session:
+        return _json({"items": [views.lane(lane) for lane in read.lanes(session)], "next": None})
+
+
+def _uuid(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise read.EventUnknown from None
+
+
+def _json(body: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, content_type="application/json")

@@ -1,0 +1,123 @@
+"""Owns how the desk reads its query parameters: an unknown one is an error, never ignored."""
+
+import base64
+import binascii
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import IntEnum
+from typing import TypeVar
+
+from werkzeug.datastructures import MultiDict
+
+from app.errors import FieldInvalid
+from app.inbox.read import EventFilter
+from app.models import Lane, Outcome, Status
+
+_LIMIT, _MOST = 100, 1_000
+_KNOWN = {
+    "source",
+    "lane",
+    "status",
+    "outcome",
+    "type",
+    "entity_type",
+    "entity_id",
+    "since",
+    "until",
+    "limit",
+    "cursor",
+}
+Choice = TypeVar("Choice", bound=IntEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class EventQuery:
+    """What a list of events was asked for."""
+
+    wanted: EventFilter
+    limit: int
+    after: tuple[datetime, uuid.UUID] | None
+
+
+def event_query(args: MultiDict[str, str]) -> EventQuery:
+    """Return the query in a list's parameters.
+
+    Raises:
+        FieldInvalid: one is unknown, given twice, or can't be read.
+    """
+    unknown = sorted(set(args) - _KNOWN)
+    if unknown:
+        raise FieldInvalid(f"no such parameter: {', '.join(unknown)}")
+    twice = sorted(name for name in args if len(args.getlist(name)) > 1)
+    if twice:
+        raise FieldInvalid(f"given twice: {', '.join(twice)}")
+    if any("\x00" in value for value in args.values()):
+        raise FieldInvalid("a parameter holds a NUL character")
+    wanted = EventFilter(
+        source=args.get("source"),
+        lane=choice(Lane, args, "lane"),
+        status=choice(Status, args, "status"),
+        outcome=choice(Outcome, args, "outcome"),
+        type=args.get("type"),
+        entity_type=args.get("entity_type"),
+        entity_id=args.get("entity_id"),
+        since=_time(args, "since"),
+        until=_time(args, "until"),
+    )
+    return EventQuery(wanted, _limit(args), _after(args))
+
+
+def choice(enum: type[Choice], args: Mapping[str, str], name: str) -> Choice | None:
+    """Return the member of ``enum`` that a parameter names in lower case, or None where it isn't given.
+
+    Raises:
+        FieldInvalid: there is no such member.
+    """
+    given = args.get(name)
+    if given is None:
+        return None
+    try:
+        return enum[given.upper()]
+    except KeyError:
+        names = ", ".join(member.name.lower() for member in enum)
+        raise FieldInvalid(f"{name} is one of {names}") from None
+
+
+def cursor(received_at: datetime, event_id: uuid.UUID) -> str:
+    """Return the opaque position behind an event."""
+    return base64.urlsafe_b64encode(f"{received_at.isoformat()} {event_id}".encode()).decode().rstrip("=")
+
+
+def _after(args: Mapping[str, str]) -> tuple[datetime, uuid.UUID] | None:
+    given = args.get("cursor")
+    if given is None:
+        return None
+    try:
+        at, event_id = base64.urlsafe_b64decode(given + "=" * (-len(given) % 4)).decode().split(" ")
+        return _aware(datetime.fromisoformat(at)), uuid.UUID(event_id)
+    except (ValueError, binascii.Error, OverflowError):
+        raise FieldInvalid("cursor isn't one that this API gave") from None
+
+
+def _limit(args: Mapping[str, str]) -> int:
+    given = args.get("limit", str(_LIMIT))
+    if not (given.isascii() and given.isdigit() and len(given) <= len(str(_MOST)) and 1 <= int(given) <= _MOST):
+        raise FieldInvalid(f"limit is a number from 1 to {_MOST}")
+    return int(given)
+
+
+def _time(args: Mapping[str, str], name: str) -> datetime | None:
+    given = args.get(name)
+    if given is None:
+        return None
+    try:
+        # A "+" that wasn't percent-encoded arrives as a space.
+        return _aware(datetime.fromisoformat(given.replace(" ", "+") if "T" in given else given))
+    except (ValueError, OverflowError):
+        raise FieldInvalid(f"{name} isn't an RFC 3339 time") from None
+
+
+def _aware(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

@@ -1,0 +1,71 @@
+"""Owns how the desk shows things; the command line's ``--json`` shows the same."""
+
+from typing import Any
+
+import orjson
+
+from app.inbox import read
+from app.inbox.read import LaneView
+from app.models import Entity, Event
+
+
+def event(event: Event, source: str) -> dict[str, Any]:
+    """Return an event as a line of a list."""
+    return {
+        "id": str(event.id),
+        "source": source,
+        "external_id": event.external_id,
+        "type": event.type,
+        "entity_type": event.entity_type,
+        "entity_id": event.entity_id,
+        "operation": event.operation.name.lower(),
+        "version": event.version_text,
+        "lane": event.lane.name.lower(),
+        "priority": event.priority,
+        "status": event.status.name.lower(),
+        "outcome": event.outcome.name.lower() if event.outcome else None,
+        "attempts": event.attempts,
+        "error": event.error,
+        "received_at": event.received_at,
+        "finished_at": event.finished_at,
+    }
+
+
+def event_in_full(one: Event, source: str) -> dict[str, Any]:
+    """Return an event with its reasons, timeline and redacted payload."""
+    return {
+        **event(one, source),
+        "reasons": one.reasons,
+        "due_at": one.due_at,
+        "timeline": read.timeline(one),
+        "payload": orjson.Fragment(one.payload),
+    }
+
+
+def entity(source: str, entity: Entity) -> dict[str, Any]:
+    """Return an entity; ``data`` is the sender's object with every digit kept."""
+    return {
+        "source": source,
+        "type": entity.entity_type,
+        "id": entity.entity_id,
+        "version": entity.version_text,
+        "deleted": entity.data is None,
+        "data": None if entity.data is None else orjson.Fragment(entity.data),
+        "event_id": str(entity.event_id),
+        "applied_at": entity.applied_at,
+    }
+
+
+def lane(lane: LaneView) -> dict[str, Any]:
+    """Return a lane."""
+    return {
+        "lane": lane.lane.name.lower(),
+        "waiting": lane.waiting,
+        "scheduled": lane.scheduled,
+        "in_flight": lane.in_flight,
+        "oldest_due_age_s": lane.oldest_due_age_s,
+        "in_per_s": lane.in_per_s,
+        "out_per_s": lane.out_per_s,
+        "latency_ms": {"p50": lane.p50_ms, "p95": lane.p95_ms, "p99": lane.p99_ms},
+        "shed": 0,
+    }

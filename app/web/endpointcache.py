@@ -1,0 +1,115 @@
+"""Owns the receiver's view of the database: the sources, and who serves the lanes.
+
+The sources are at most a second old, and read anew before anything is refused.
+A source that was just added, or a secret that was just rotated, counts at once: whoever is about to answer 404 or 401
+asks for a view that is younger than the request. One thread reads, so a flood of bad requests costs the database a
+small query every 50 ms at the most. While the database is away, known sources go on.
+"""
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from sqlalchemy import Engine
+
+from app import endpoints
+from app.db import transaction
+from app.endpoints import Endpoint
+from app.errors import SourceDisabled, SourceUnknown, TiercelError, Unavailable
+from app.inbox import read
+from app.models import Lane
+from app.vault import Vault
+
+_LOG = structlog.get_logger()
+_EVERY_S = 1.0
+_AT_MOST_EVERY_S = 0.05
+_OVERLAP = timedelta(seconds=10)
+"""A change's time is set before its commit: look this far back."""
+
+
+class EndpointCache:
+    """The endpoints by name, kept fresh by a thread of its own."""
+
+    def __init__(self, engine: Engine, vault: Vault, *, timeout_s: float) -> None:
+        self._engine = engine
+        self._vault = vault
+        self._timeout_s = timeout_s
+        self._by_name: dict[str, Endpoint] = {}
+        self._lanes: dict[Lane, tuple[int, bool]] = {}
+        self._seen = datetime.fromtimestamp(0, UTC) + _OVERLAP
+        self._read_at = float("-inf")
+        """Monotonic time at which the newest finished reading began."""
+        self._wanted = False
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="endpoint-cache", daemon=True)
+        self._thread.start()
+
+    def get(self, name: str) -> Endpoint:
+        """Return the endpoint of this name.
+
+        Raises:
+            SourceUnknown, SourceDisabled: there is none, or it is switched off, as of now.
+            Unavailable: it isn't known, and the database doesn't answer.
+        """
+        endpoint = self._by_name.get(name)
+        if endpoint is None or not endpoint.enabled:
+            endpoint = self.fresh(name)
+        return endpoint
+
+    def refresh(self) -> dict[Lane, tuple[int, bool]]:
+        """Read anew and return, for each lane, how many workers listen and whether a dispatcher is there.
+
+        Raises:
+            Unavailable: the database doesn't answer in time.
+        """
+        asked_at = time.monotonic()
+        with self._changed:
+            self._wanted = True
+            self._changed.notify_all()
+            if not self._changed.wait_for(lambda: self._read_at >= asked_at, self._timeout_s):
+                raise Unavailable("the sources can't be read")
+        return self._lanes
+
+    def fresh(self, name: str) -> Endpoint:
+        """Return the endpoint as it is now, read after this call began. Raises what ``get`` raises."""
+        self.refresh()
+        endpoint = self._by_name.get(name)
+        if endpoint is None:
+            raise SourceUnknown
+        if not endpoint.enabled:
+            raise SourceDisabled
+        return endpoint
+
+    def close(self) -> None:
+        """End the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._closed:
+            began = time.monotonic()
+            try:
+                self._read()
+            except TiercelError as error:
+                _LOG.warning("the sources can't be read", action="sources_unread", error=repr(error))
+            else:
+                with self._changed:
+                    self._read_at = began
+                    self._changed.notify_all()
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed, _AT_MOST_EVERY_S)
+                self._changed.wait_for(lambda: self._closed or self._wanted, _EVERY_S - _AT_MOST_EVERY_S)
+                self._wanted = False
+
+    def _read(self) -> None:
+        with transaction(self._engine) as session:
+            lanes = read.liveness(session)
+            live, gone, seen = endpoints.changed_since(session, self._vault, self._seen - _OVERLAP)
+        known = {**self._by_name, **{endpoint.name: endpoint for endpoint in live}}
+        self._by_name = {name: endpoint for name, endpoint in known.items() if name not in gone}
+        self._seen = seen
+        self._lanes = lanes

@@ -1,0 +1,89 @@
+"""Owns the table error -> HTTP status, and the one form that every error has: problem+json (RFC 9457)."""
+
+import re
+
+import orjson
+import structlog
+from flask import Flask, Response
+from werkzeug.exceptions import HTTPException
+
+from app.errors import (
+    BodyTooLarge,
+    ContentTypeUnsupported,
+    Permanent,
+    Rejected,
+    SignatureInvalid,
+    SourceDisabled,
+    SourceUnknown,
+    TiercelError,
+    Transient,
+)
+from app.inbox.read import EntityUnknown, EventUnknown
+from app.inbox.replay import NotReplayable
+from app.keys import KeyInvalid, ScopeMissing
+
+_LOG = structlog.get_logger()
+RETRY_AFTER_S = 2
+
+# The first class that fits decides.
+STATUSES: dict[type[TiercelError], int] = {
+    SourceUnknown: 404,
+    SourceDisabled: 410,
+    BodyTooLarge: 413,
+    ContentTypeUnsupported: 415,
+    SignatureInvalid: 401,
+    KeyInvalid: 401,
+    ScopeMissing: 403,
+    EventUnknown: 404,
+    EntityUnknown: 404,
+    NotReplayable: 409,
+    Rejected: 400,
+    Transient: 503,
+    Permanent: 500,
+}
+
+
+def status_of(error: TiercelError) -> int:
+    """Return the HTTP status for one of our errors."""
+    return next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 500)
+
+
+def problem(status: int, name: str, detail: str) -> Response:
+    """Return a problem+json answer; ``name`` is the error's, in words."""
+    slug = re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
+    title = slug.replace("-", " ").capitalize()
+    body = {"type": f"/docs/problems#{slug}", "title": title, "status": status, "detail": detail}
+    response = Response(orjson.dumps(body), status, content_type="application/problem+json")
+    if status in {429, 503}:
+        response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    if status == 401:  # noqa: PLR2004  # RFC 9110, 11.6.1
+        response.headers["WWW-Authenticate"] = "Bearer" if name == "KeyInvalid" else "Signature"
+    return response
+
+
+def handle_errors(flask_app: Flask) -> None:
+    """Make every error of this application a problem+json answer that tells a stranger nothing of its inside."""
+
+    @flask_app.errorhandler(TiercelError)
+    def _ours(error: TiercelError) -> Response:
+        status = status_of(error)
+        if isinstance(error, Transient):
+            _LOG.warning("a request can't be served now", action="unavailable", error=repr(error))
+            return problem(status, type(error).__name__, "Try again later.")
+        if isinstance(error, Permanent):
+            _LOG.error("a request failed", action="request_failed", error=repr(error))
+            return problem(status, "InternalError", "This is our fault and has been logged.")
+        return problem(status, type(error).__name__, str(error))
+
+    @flask_app.errorhandler(HTTPException)
+    def _flasks(error: HTTPException) -> Response:
+        answer = problem(error.code or 500, error.name.title().replace(" ", ""), error.description or error.name)
+        for name, value in error.get_headers():
+            if name.lower() in {"allow", "retry-after"}:
+                answer.headers[name] = value
+        return answer
+
+    @flask_app.errorhandler(Exception)
+    def _unexpected(error: Exception) -> Response:
+        _LOG.error("a request failed", action="request_failed", exc_info=error)
+        return problem(500, "InternalError", "This is our fault and has been logged.")

@@ -1,0 +1,55 @@
+"""Owns receive: ``POST /webhooks/{source}``. Checks in this order: source, size, content type, signature, body."""
+
+import time
+
+import orjson
+from flask import Blueprint, Response, current_app, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from app.errors import BodyTooLarge, ContentTypeUnsupported
+from app.inbox.store import Kept, Stored
+from app.sources import Request
+from app.web.receiver import Receiver
+
+blueprint = Blueprint("receive", __name__)
+
+
+def receiver() -> Receiver:
+    """Return this process's receiver."""
+    found: Receiver = current_app.extensions["receiver"]
+    return found
+
+
+@blueprint.post("/webhooks/<name>")
+def receive(name: str) -> Response:
+    """Take one event; 202 once it is committed, 200 for one that is known already."""
+    endpoint = receiver().endpoints.get(name)
+    body = _body()
+    if not _is_json(request.mimetype):
+        raise ContentTypeUnsupported
+    headers = {header.lower(): value for header, value in request.headers.items()}
+    return _answer(receiver().accept(endpoint, Request(headers, body, time.time())))
+
+
+def _body() -> bytes:
+    try:
+        return request.get_data(cache=False)
+    except RequestEntityTooLarge:
+        raise BodyTooLarge from None
+
+
+def _is_json(mimetype: str) -> bool:
+    return mimetype == "application/json" or (mimetype.startswith("application/") and mimetype.endswith("+json"))
+
+
+def _answer(stored: Stored) -> Response:
+    body = {
+        "id": str(stored.id),
+        "status": stored.status.name.lower(),
+        "outcome": None if stored.outcome is None else stored.outcome.name.lower(),
+        "lane": stored.lane.name.lower(),
+    }
+    response = Response(orjson.dumps(body), 202 if stored.kept is Kept.NEW else 200, content_type="application/json")
+    if stored.kept is not Kept.NEW:
+        response.headers["X-Event-Status"] = stored.kept.value
+    return response

@@ -1,0 +1,77 @@
+"""Owns the receiver's verbs: verify, normalise, prioritise, store, publish, for one request, without Flask."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from app.db import transaction
+from app.endpoints import Endpoint
+from app.errors import SignatureInvalid, Unavailable
+from app.inbox.claim import Dispatch, Pointer
+from app.inbox.store import Kept, NewEvent, Stored, prepare, store
+from app.lanes import prioritise
+from app.resources import Resources
+from app.sources import Request
+from app.vault import Vault
+from app.web.endpointcache import EndpointCache
+from app.web.groupcommit import GroupCommit
+from app.web.outbox import Outbox
+
+
+class Receiver:
+    """Takes one request's bytes to a committed row and hands its pointer over for publishing."""
+
+    def __init__(self, resources: Resources, vault: Vault) -> None:
+        self.resources = resources
+        self.vault = vault
+        timeout_s = resources.settings.store_timeout_s
+        self.endpoints = EndpointCache(resources.engine, vault, timeout_s=timeout_s)
+        self._outbox = Outbox(resources.publisher, resources.engine)
+        self._commits = GroupCommit(self._store_group, timeout_s=timeout_s)
+
+    def accept(self, endpoint: Endpoint, request: Request) -> Stored:
+        """Verify, normalise, prioritise and store one request.
+
+        Raises:
+            Rejected: the sender's fault, by name; nothing of the request is kept.
+            Unavailable: it can't be known to be kept; the sender is to try again.
+        """
+        try:
+            event = self._prepare(endpoint, request)
+        except SignatureInvalid:
+            # The secret may have been rotated a moment ago.
+            endpoint = self.endpoints.fresh(endpoint.name)
+            event = self._prepare(endpoint, request)
+        stored = self._commits.store(event)
+        if stored.kept is Kept.SOURCE_CHANGED:
+            stored = self._commits.store(self._prepare(self.endpoints.fresh(endpoint.name), request))
+        if stored.kept is Kept.SOURCE_CHANGED:
+            raise Unavailable("the source is being changed")
+        return stored
+
+    def close(self) -> None:
+        """Finish what is under way and close every connection."""
+        self._commits.close()
+        self._outbox.close()
+        self.endpoints.close()
+        self.resources.close()
+
+    def _prepare(self, endpoint: Endpoint, request: Request) -> NewEvent:
+        secrets = endpoint.valid_secrets(datetime.fromtimestamp(request.received_at, UTC))
+        endpoint.kind.verify(request, secrets, endpoint.config)
+        incoming = endpoint.kind.normalise(request, secrets, endpoint.config, endpoint.name)
+        return prepare(
+            incoming,
+            prioritise(incoming),
+            source_id=endpoint.id,
+            revision=endpoint.revision,
+            received_at=request.received_at,
+            skew_s=self.resources.settings.version_skew_s,
+        )
+
+    def _store_group(self, events: Sequence[NewEvent]) -> list[Stored]:
+        with transaction(self.resources.engine) as session:
+            stored = store(session, events)
+        for event in stored:
+            if event.publish:
+                self._outbox.put(Dispatch(Pointer(event.id, 0), event.lane, event.priority))
+        return stored

@@ -1,0 +1,1 @@
+"""What a deployment can set, and nothing that decides behaviour by itself."""

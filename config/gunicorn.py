@@ -1,0 +1,41 @@
+"""Owns how gunicorn serves the receiver; its values come from config.settings, its names are gunicorn's.
+
+Nothing is connected before the fork: preload_app stays off, so each process builds the receiver for itself.
+"""
+
+from pathlib import Path
+
+from config.settings import settings
+
+_settings = settings()
+_host = f"[{_settings.bind}]" if ":" in _settings.bind else _settings.bind
+
+proc_name = "tiercel-web"
+bind = [f"{_host}:{_settings.port}"]
+# Room for the connections of a burst; the kernel caps it at net.core.somaxconn.
+backlog = 2048
+
+worker_class = "gthread"
+workers = _settings.web_processes
+threads = _settings.web_threads
+# Idle keep-alive connections cost no thread, but each counts here.
+worker_connections = 1000
+# A sender's next event often follows within seconds.
+keepalive = 15
+# A process that doesn't beat for this long is killed; a request is bounded far below (store_timeout_s).
+timeout = 30
+graceful_timeout = 30
+preload_app = False
+control_socket_disable = True
+# The heartbeat's file must not wait for a disk.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # gunicorn unlinks it at once
+
+# Header limits (RFC 9110 leaves them to the server). Signatures and trace headers are far shorter.
+limit_request_line = 4094
+limit_request_fields = 100
+limit_request_field_size = 8190
+
+# Who speaks is a proxy's business only where FORWARDED_ALLOW_IPS says so (gunicorn's default: loopback).
+accesslog = None
+errorlog = "-"
+loglevel = "warning" if _settings.log_level.upper() in {"INFO", "WARNING"} else _settings.log_level.lower()

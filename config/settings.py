@@ -1,0 +1,102 @@
+"""Owns every setting: the only module that reads the environment.
+
+A setting comes from the process environment, else from ``$TIERCEL_HOME/env`` (written by ``make up`` for its private
+services, so that ``tiercel`` in a second terminal finds them), else from the default here.
+"""
+
+import os
+from enum import StrEnum
+from functools import cache
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class QueueType(StrEnum):
+    """RabbitMQ queue types that can carry message priorities."""
+
+    CLASSIC = "classic"
+    """With ``x-max-priority``: strict on every RabbitMQ."""
+    QUORUM = "quorum"
+    """Replicated; strict priorities from RabbitMQ 4.3 on."""
+
+
+def tiercel_home() -> Path:
+    """Return the folder of the private services, their data and first-start secrets."""
+    return Path(os.environ.get("TIERCEL_HOME", ".tiercel")).absolute()
+
+
+class Settings(BaseSettings):
+    """One deployment's settings; docs/configuration.md lists each with its unit and reason."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True)
+
+    database_url: str = "postgresql+psycopg2://127.0.0.1:5432/tiercel"
+    broker_url: str = "amqp://guest:guest@127.0.0.1:5672//"
+    broker_management_url: str = ""
+    redis_url: str = "redis://127.0.0.1:6379/0"
+    broker_queue_type: QueueType = QueueType.CLASSIC
+
+    secret_keys: Annotated[SecretStr, Field(alias="TIERCEL_SECRET_KEYS")] = SecretStr("")
+    key_pepper: Annotated[SecretStr, Field(alias="TIERCEL_KEY_PEPPER")] = SecretStr("")
+    flower_user: str = "tiercel"
+    flower_password: SecretStr = SecretStr("")
+
+    bind: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+    flower_port: Annotated[int, Field(ge=1, le=65535)] = 5555
+    web_processes: Annotated[int, Field(ge=1, le=256)] = 2
+    web_threads: Annotated[int, Field(ge=1, le=1024)] = 32
+    max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 1024 * 1024
+    store_timeout_s: Annotated[float, Field(gt=0, le=30)] = 0.9
+
+    version_skew_s: Annotated[float, Field(gt=0)] = 300.0
+    window_pointers: Annotated[int, Field(ge=1, le=100_000)] = 2000
+    window_s: Annotated[float, Field(gt=0)] = 2.0
+    redispatch_after_s: Annotated[float, Field(gt=0)] = 5.0
+    dispatch_interval_s: Annotated[float, Field(gt=0, le=10)] = 0.25
+    lease_s: Annotated[float, Field(gt=0)] = 10.0
+    lock_wait_s: Annotated[float, Field(ge=0, le=1)] = 0.02
+    max_attempts: Annotated[int, Field(ge=1, le=100)] = 8
+    retry_base_s: Annotated[float, Field(gt=0)] = 1.0
+    retry_cap_s: Annotated[float, Field(gt=0)] = 600.0
+    retention_days: Annotated[int, Field(ge=1)] = 30
+    dedup_days: Annotated[int, Field(ge=1)] = 90
+
+    log_level: str = "INFO"
+    log_format: Annotated[str, Field(pattern="^(json|text|auto)$")] = "auto"
+
+    @field_validator("database_url")
+    @classmethod
+    def _name_the_driver(cls, url: str) -> str:
+        # A bare postgresql:// means whichever driver SQLAlchemy's release prefers; ours is psycopg2.
+        for bare in ("postgresql://", "postgres://"):
+            if url.startswith(bare):
+                return "postgresql+psycopg2://" + url.removeprefix(bare)
+        return url
+
+
+class SettingsInvalid(ValueError):  # noqa: N818  # named for the fact, like every error here
+    """A setting in the environment can't be used."""
+
+
+def load_settings() -> Settings:
+    """Read the settings anew.
+
+    Raises:
+        SettingsInvalid: names each setting that can't be used, and never shows its value.
+    """
+    env_file = tiercel_home() / "env"
+    try:
+        return Settings(_env_file=env_file if env_file.is_file() else None)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        raise SettingsInvalid(wrong) from None
+
+
+@cache
+def settings() -> Settings:
+    """Return this process's settings, read once."""
+    return load_settings()

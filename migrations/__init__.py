@@ -1,0 +1,1 @@
+"""The schema's history; ``tiercel db upgrade`` brings a database to its end."""

@@ -1,0 +1,1 @@
+"""The workers: thin tasks over the rules in ``app``."""

@@ -1,0 +1,97 @@
+"""Owns the Celery application: the composition root of the workers and of beat."""
+
+from functools import cache
+from typing import Any
+
+import structlog
+from celery import Celery
+from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+
+from app.broker import APPLY_EVENTS, PURGE, TRANSPORT_OPTIONS, queue_for, queue_name
+from app.models import Lane
+from app.resources import Resources
+from config.logs import configure_logs
+from config.settings import Settings, settings
+from tasks import housekeeping
+from tasks.process import process_pointers
+
+_LOG = structlog.get_logger()
+_PURGE_EVERY_S = 600.0
+
+
+def celery_configuration(settings: Settings) -> dict[str, Any]:
+    """Return the configuration that held in the measurements (docs/decisions/0002-celery-configuration.md)."""
+    return {
+        "broker_url": settings.broker_url,
+        "broker_connection_timeout": 3,
+        "broker_pool_limit": 10,
+        "broker_pool_acquire_timeout": 5,
+        "broker_heartbeat": 30,
+        "broker_transport_options": {"confirm_publish": True, **TRANSPORT_OPTIONS},
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "task_publish_retry_policy": {
+            "max_retries": 1,
+            "interval_start": 0,
+            "interval_step": 0.1,
+            "interval_max": 0.2,
+        },
+        "task_acks_late": True,
+        "task_reject_on_worker_lost": True,
+        "task_acks_on_failure": True,
+        "task_acks_on_timeout": False,
+        "task_time_limit": 60,
+        "task_soft_time_limit": 45,
+        "task_ignore_result": True,
+        "task_create_missing_queues": False,
+        "task_queues": [queue_for(lane, settings.broker_queue_type) for lane in Lane],
+        "task_default_queue": queue_name(Lane.LOW),
+        "task_default_exchange": "",
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "worker_prefetch_multiplier": 1,
+        "worker_cancel_long_running_tasks_on_connection_loss": True,
+        "worker_send_task_events": True,
+        "task_send_sent_event": False,
+        "control_queue_durable": True,
+        "control_queue_exclusive": False,
+        "beat_schedule": {"purge": {"task": PURGE, "schedule": _PURGE_EVERY_S}},
+    }
+
+
+celery = Celery("tiercel")
+celery.config_from_object(celery_configuration(settings()))
+
+
+@cache
+def resources() -> Resources:
+    """Return this process's open connections; made at its first task, so never before the fork."""
+    return Resources.open(settings(), pool_size=2)
+
+
+@celery.task(name=APPLY_EVENTS)
+def apply_events(pairs: list[list[Any]]) -> None:
+    """Apply the events of one message."""
+    process_pointers(resources(), pairs)
+
+
+@celery.task(name=PURGE)
+def purge() -> None:
+    """Delete what is past its retention."""
+    _LOG.info("purged", action="purged", **housekeeping.purge(resources()))
+
+
+@setup_logging.connect
+def _logs(**_: object) -> None:
+    configure_logs(settings())
+
+
+@worker_process_init.connect
+def _after_fork(**_: object) -> None:
+    resources.cache_clear()
+
+
+@worker_process_shutdown.connect
+def _close(**_: object) -> None:
+    if resources.cache_info().currsize:
+        resources().close()

@@ -13,8 +13,8 @@ from celery import Celery
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import KombuError
 
-from app.inbox.claim import Dispatch
 from app.models import Lane
+from app.pointers import Dispatch
 from config.settings import QueueType
 
 APPLY_EVENTS = "tasks.process.apply_events"

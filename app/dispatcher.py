@@ -14,7 +14,7 @@ import psycopg2
 import structlog
 from amqp.exceptions import AMQPError
 from kombu.exceptions import KombuError
-from sqlalchemy import Connection, text
+from sqlalchemy import text
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
@@ -22,9 +22,10 @@ from tenacity.stop import stop_when_event_set
 from app.db import database_errors, transaction
 from app.errors import TiercelError, Unavailable
 from app.inbox import due
-from app.inbox.claim import Dispatch
 from app.inbox.due import LaneLoad
+from app.inbox.wake import CHANNEL
 from app.models import Lane
+from app.pointers import Dispatch
 from app.resources import Resources
 
 _LOG = structlog.get_logger()
@@ -90,13 +91,16 @@ class Dispatcher:
     def _lead(self) -> None:
         with database_errors(), self.resources.engine.connect() as connection:
             connection.execution_options(isolation_level="AUTOCOMMIT")
+            driver: Any = connection.connection.driver_connection
+            # Out of the pool: the lock belongs to this session, so closing it must end the session.
+            connection.detach()
             while not connection.execute(text(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})")).scalar_one():
                 if self.stopping.wait(_STANDBY_S):
                     return
             _LOG.info("this dispatcher leads", action="dispatcher_leads")
-            connection.execute(text(f"LISTEN {due.CHANNEL}"))
+            connection.execute(text(f"LISTEN {CHANNEL}"))
             while not self.stopping.is_set():
-                _wait_for_notify(connection, self.step())
+                _wait_for_notify(driver, self.step())
 
     def _serve(self, load: LaneLoad, *, pulse: bool) -> bool:
         """Fill one lane's window; tell whether due events are still behind it."""
@@ -150,13 +154,12 @@ class Dispatcher:
         self._broker_up = False
 
 
-def _wait_for_notify(connection: Connection, timeout_s: float) -> None:
+def _wait_for_notify(driver: Any, timeout_s: float) -> None:
     """Sleep until a NOTIFY or the timeout.
 
     Raises:
         Unavailable: the connection is gone, and the advisory lock with it.
     """
-    driver: Any = connection.connection.driver_connection
     try:
         if select.select([driver], [], [], timeout_s)[0]:
             driver.poll()

@@ -18,6 +18,8 @@ from app.incoming import JsonObject, JsonValue
 MAX_DEPTH = 64
 _SAFE_INT_DIGITS = 18
 _MAX_NUMBER_CHARS = 400
+_STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_BRACKET = re.compile(r"[\[\]{}]")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
@@ -57,20 +59,12 @@ _DECODER = json.JSONDecoder(
 def _check_depth(text: str) -> None:
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
+    # As far as the text is JSON, this sees the brackets that the decoder would; beyond, the decoder refuses it.
     depth = 0
-    in_string = escaped = False
-    for char in text:
-        if in_string:
-            in_string = escaped or char != '"'
-            escaped = char == "\\" and not escaped
-        elif char == '"':
-            in_string = True
-        elif char in "[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise BodyMalformed(f"the body is nested deeper than {MAX_DEPTH} levels")
-        elif char in "]}":
-            depth -= 1
+    for bracket in _BRACKET.findall(_STRING.sub("", text)):
+        depth += 1 if bracket in "[{" else -1
+        if depth > MAX_DEPTH:
+            raise BodyMalformed(f"the body is nested deeper than {MAX_DEPTH} levels")
 
 
 def parse(raw: bytes) -> JsonValue:

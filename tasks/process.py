@@ -12,9 +12,11 @@ from app.errors import Busy, ClaimLost, TiercelError, Transient, Unavailable
 from app.handlers.apply import Applied, apply
 from app.inbox import claim as inbox
 from app.inbox import due
-from app.inbox.claim import Claim, Pointer, Waiting
+from app.inbox.claim import Claim, Waiting
+from app.inbox.wake import wake
 from app.locks import Held
 from app.models import Outcome
+from app.pointers import Pointer
 from app.resources import Resources
 from tasks.policy import Dead, RetryPolicy
 
@@ -76,8 +78,14 @@ def _with_entity(resources: Resources, pointer: Pointer, event: Waiting) -> None
 def _claim_and_run(resources: Resources, pointer: Pointer, event: Waiting) -> None:
     with transaction(resources.engine) as session:
         claimed = inbox.claim(session, pointer, event, resources.settings.lease_s)
-    if claimed is None:
-        return
+    if claimed is not None:
+        _run(resources, claimed)
+    if claimed is None or claimed.event_id != pointer.event_id:
+        with transaction(resources.engine) as session:
+            inbox.pointer_spent(session, pointer)
+
+
+def _run(resources: Resources, claimed: Claim) -> None:
     if claimed.attempts > resources.settings.max_attempts:
         _end(resources, claimed, Outcome.DEAD, "its worker died at every attempt")
         return
@@ -88,7 +96,7 @@ def _claim_and_run(resources: Resources, pointer: Pointer, event: Waiting) -> No
     except Busy as error:
         with transaction(resources.engine) as session:
             inbox.give_back(session, claimed, wait_s=_BUSY_WAIT_S, refund=True, error=str(error))
-            due.wake(session)
+            wake(session)
     except Exception as error:  # noqa: BLE001  # the one place where any failure of a handler becomes retry or dead
         _failed(resources, claimed, error)
 
@@ -107,8 +115,7 @@ def _apply_once(resources: Resources, claimed: Claim) -> Applied:
     with transaction(resources.engine) as session:
         event = inbox.fence(session, claimed)
         applied = apply(session, event)
-        if applied.outcome in {Outcome.APPLIED, Outcome.UNCHANGED}:
-            inbox.supersede_older(session, event)
+        inbox.end_older(session, event, applied.outcome)
         inbox.finish(session, claimed, applied.outcome, notes=applied.notes)
         return applied
 
@@ -130,7 +137,7 @@ def _failed(resources: Resources, claimed: Claim, error: Exception) -> None:
     _LOG.warning("event will be retried", action="event_retry", **note)
     with transaction(resources.engine) as session:
         inbox.give_back(session, claimed, wait_s=decision.wait_s, error=str(error)[:1000], notes=[note])
-        due.wake(session)
+        wake(session)
 
 
 def _end(resources: Resources, claimed: Claim, outcome: Outcome, error: str) -> None:

@@ -4,15 +4,18 @@ import signal
 
 import click
 
+from app.cli.connect import read_settings
 from app.dispatcher import Dispatcher
 from app.resources import Resources
-from config.settings import load_settings
 
 
-@click.command("dispatcher")
+@click.command("dispatcher", epilog="Example: tiercel dispatcher")
 def command() -> None:
-    """Publish what is due, until stopped. Start as many as you like: one leads, the others stand by."""
-    resources = Resources.open(load_settings(), pool_size=3)
+    """Publish what is due, until stopped.
+
+    Start as many as you like: one leads, the others stand by.
+    """
+    resources = Resources.open(read_settings(), pool_size=3)
     dispatcher = Dispatcher(resources)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: dispatcher.stopping.set())

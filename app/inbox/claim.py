@@ -10,24 +10,9 @@ from sqlalchemy import CursorResult, TextClause, select, text
 from sqlalchemy.orm import Session
 
 from app.errors import ClaimLost
+from app.inbox.wake import wake
 from app.models import Event, Lane, Outcome, Status
-
-
-@dataclass(frozen=True, slots=True)
-class Pointer:
-    """What a message carries: an event and the dispatch generation that the message belongs to."""
-
-    event_id: uuid.UUID
-    generation: int
-
-
-@dataclass(frozen=True, slots=True)
-class Dispatch:
-    """One pointer and where to send it."""
-
-    pointer: Pointer
-    lane: Lane
-    priority: int
+from app.pointers import Dispatch, Pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +47,15 @@ WHERE id = :id AND generation = :generation AND status = 0 AND due_at <= now()
 """)
 
 # A fact is claimed itself. A state event stands for its entity: the newest one that is due goes first, whichever
-# pointer came, and the older ones end as superseded when it is applied.
+# pointer came, and the older ones end as superseded when it is applied. A final delete goes before any save and is
+# never superseded: it wins whatever its version.
 _CLAIM = """
 UPDATE event SET status = 1, claim_token = :token, attempts = attempts + 1, claimed_at = clock_timestamp(),
        lease_until = clock_timestamp() + make_interval(secs => :lease_s), parked_at = NULL
 WHERE id = (
     SELECT id FROM event
     WHERE {which} AND status = 0 AND due_at <= now()
-    ORDER BY version DESC, sequence DESC, operation DESC, fingerprint DESC
+    ORDER BY final DESC, version DESC, sequence DESC, operation DESC, fingerprint DESC
     LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING id, attempts
 """
@@ -92,13 +78,18 @@ UPDATE event SET status = 0, claim_token = NULL, lease_until = NULL, dispatched_
        history = history || CAST(:notes AS jsonb)
 WHERE id = :id AND claim_token = :token AND status = 1
 """)
-_SUPERSEDE = text("""
-UPDATE event SET status = 2, outcome = 3, finished_at = clock_timestamp(), parked_at = NULL,
-       history = history || CAST(:notes AS jsonb)
+# What is older than a stale or tombstoned event is judged alike: nothing that it would meet is older.
+_END_OLDER = text("""
+UPDATE event SET status = 2, finished_at = clock_timestamp(), parked_at = NULL,
+       outcome = CASE WHEN :outcome = 4 AND operation = 3 THEN 2 ELSE :outcome END,
+       history = history || jsonb_build_array(jsonb_build_object(
+           'step', 'ended with a newer one', 'by', CAST(:id AS text),
+           'tie', (version, sequence) = (:version, :sequence)))
 WHERE source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id AND status = 0 AND NOT fact
-  AND (version, sequence, operation, fingerprint) < (:version, :sequence, :operation, :fingerprint)
+  AND NOT final AND (version, sequence, operation, fingerprint) < (:version, :sequence, :operation, :fingerprint)
 """)
 _PARK = text("UPDATE event SET parked_at = clock_timestamp() WHERE id = :id AND status = 0 AND parked_at IS NULL")
+_POINTER_SPENT = text("UPDATE event SET dispatched_at = NULL WHERE id = :id AND status = 0")
 _UNPARK = text("""
 UPDATE event SET parked_at = NULL, dispatched_at = now()
 WHERE source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id AND status = 0
@@ -173,8 +164,8 @@ def give_back(  # noqa: PLR0913  # each is a fact of the retry
     return _changed(session, _RETURN, {**values, **_of(claimed)}) == 1
 
 
-def supersede_older(session: Session, event: Event) -> int:
-    """End every older waiting state event of the entity; call it only in the transaction that applies ``event``."""
+def end_older(session: Session, event: Event, outcome: Outcome) -> int:
+    """End every older waiting state event of the entity, in the transaction that ends ``event`` with ``outcome``."""
     values = {
         "source_id": event.source_id,
         "entity_type": event.entity_type,
@@ -183,14 +174,21 @@ def supersede_older(session: Session, event: Event) -> int:
         "sequence": event.sequence,
         "operation": int(event.operation),
         "fingerprint": event.fingerprint,
-        "notes": _json([{"step": "superseded", "by": str(event.id)}]),
+        "id": str(event.id),
+        "outcome": int(outcome if outcome in {Outcome.STALE, Outcome.TOMBSTONED} else Outcome.SUPERSEDED),
     }
-    return _changed(session, _SUPERSEDE, values)
+    return _changed(session, _END_OLDER, values)
 
 
 def park(session: Session, pointer: Pointer) -> None:
     """Mark an event as waiting for its entity; whoever holds the entity dispatches it again afterwards."""
     session.execute(_PARK, {"id": pointer.event_id})
+
+
+def pointer_spent(session: Session, pointer: Pointer) -> None:
+    """Say that a pointer was used for another event of its entity: if its own still waits, it needs a new one."""
+    if _changed(session, _POINTER_SPENT, {"id": pointer.event_id}):
+        wake(session)
 
 
 def unpark(session: Session, event: Waiting) -> list[Dispatch]:

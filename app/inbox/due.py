@@ -8,11 +8,9 @@ from typing import Any
 from sqlalchemy import Row, text
 from sqlalchemy.orm import Session
 
-from app.inbox.claim import Dispatch, Pointer
+from app.inbox.wake import wake
 from app.models import Lane
-
-CHANNEL = "tiercel_dispatch"
-"""The NOTIFY channel that wakes the dispatcher."""
+from app.pointers import Dispatch, Pointer
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +103,6 @@ def unpublished(session: Session, event_ids: Sequence[uuid.UUID]) -> None:
     """Say that these were not published after all, and wake the dispatcher."""
     session.execute(_UNPUBLISHED, {"ids": [str(event_id) for event_id in event_ids]})
     wake(session)
-
-
-def wake(session: Session) -> None:
-    """Wake the dispatcher when this transaction commits."""
-    session.execute(text(f"NOTIFY {CHANNEL}"))
 
 
 def set_lane(

@@ -6,8 +6,8 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.errors import Rejected
-from app.inbox.due import wake
 from app.inbox.read import EventUnknown
+from app.inbox.wake import wake
 from app.models import Outcome, Status
 
 

@@ -16,7 +16,7 @@ from app.broker import Publisher
 from app.db import transaction
 from app.errors import TiercelError
 from app.inbox import due
-from app.inbox.claim import Dispatch
+from app.pointers import Dispatch
 
 _LOG = structlog.get_logger()
 _BOUND = 10_000

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from app.db import transaction
 from app.endpoints import Endpoint
 from app.errors import SignatureInvalid, Unavailable
-from app.inbox.claim import Dispatch, Pointer
 from app.inbox.store import Kept, NewEvent, Stored, prepare, store
 from app.lanes import prioritise
+from app.pointers import Dispatch, Pointer
 from app.resources import Resources
 from app.sources import Request
 from app.vault import Vault

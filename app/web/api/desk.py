@@ -5,11 +5,11 @@ import uuid
 import orjson
 from flask import Blueprint, Response, request
 
-from app import keys
+from app import keys, views
 from app.db import transaction
 from app.inbox import read, replay
 from app.models import Scope
-from app.web.api import forms, views
+from app.web.api import forms
 from app.web.receive import receiver
 
 blueprint = Blueprint("desk", __name__, url_prefix="/v1")

@@ -6,7 +6,7 @@ import orjson
 
 from app.inbox import read
 from app.inbox.read import LaneView
-from app.models import Entity, Event
+from app.models import ApiKey, Entity, Event, Source
 
 
 def event(event: Event, source: str) -> dict[str, Any]:
@@ -68,4 +68,31 @@ def lane(lane: LaneView) -> dict[str, Any]:
         "out_per_s": lane.out_per_s,
         "latency_ms": {"p50": lane.p50_ms, "p95": lane.p95_ms, "p99": lane.p99_ms},
         "shed": 0,
+    }
+
+
+def source(source: Source) -> dict[str, Any]:
+    """Return a source without its secrets: only how many there are and when each ends."""
+    return {
+        "name": source.name,
+        "kind": source.kind,
+        "path": f"/webhooks/{source.name}",
+        "config": source.config,
+        "enabled": source.enabled,
+        "revision": source.revision,
+        "secrets": [{"until": kept.get("until")} for kept in source.secrets],
+        "created_at": source.created_at,
+        "updated_at": source.updated_at,
+    }
+
+
+def key(key: ApiKey) -> dict[str, Any]:
+    """Return a key's row; the key itself is nowhere."""
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scope": key.scope.name.lower(),
+        "created_at": key.created_at,
+        "last_used_at": key.last_used_at,
+        "revoked_at": key.revoked_at,
     }

@@ -1,0 +1,38 @@
+"""Owns what failed and why: failed events counted by reason."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.orm import Session
+
+from app.models import Outcome
+
+# A reason is the error without what differs from event to event: ids and long numbers.
+_FAILED = text("""
+SELECT s.name, e.type, e.outcome, r.reason, count(*), max(e.finished_at),
+       (array_agg(e.id ORDER BY e.finished_at DESC NULLS LAST, e.id DESC))[1]
+FROM event e JOIN source s ON s.id = e.source_id,
+LATERAL (SELECT regexp_replace(coalesce(e.error, ''), '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]{5,}',
+                               '…', 'g') AS reason) r
+WHERE e.status = 3
+GROUP BY s.name, e.type, e.outcome, r.reason
+ORDER BY count(*) DESC, max(e.finished_at) DESC, s.name, e.type
+LIMIT :limit
+""")
+
+
+def by_reason(session: Session, limit: int) -> Sequence[dict[str, Any]]:
+    """Return failed events grouped by source, type, outcome and reason, the most frequent first."""
+    return [
+        {
+            "source": source,
+            "type": event_type,
+            "outcome": Outcome(outcome).name.lower(),
+            "reason": reason,
+            "count": count,
+            "newest": newest,
+            "example_id": str(example),
+        }
+        for source, event_type, outcome, reason, count, newest, example in session.execute(_FAILED, {"limit": limit})
+    ]

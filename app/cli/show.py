@@ -1,0 +1,60 @@
+"""Owns how commands show things: tables for people, JSON for programs, nothing that can steer a terminal."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import click
+import orjson
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from app.jsontext import parse
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
+_PIPED_WIDTH = 1_000
+
+
+def json(value: Any) -> None:
+    """Print JSON."""
+    click.echo(orjson.dumps(value, option=orjson.OPT_INDENT_2))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+    """Print a table: as wide as the terminal, or as its content where standard output is none."""
+    shown = Table(*columns, box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
+    for column in shown.columns:
+        column.overflow = "fold"
+    for row in rows:
+        shown.add_row(*(Text(cell(value)) for value in row))
+    Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False).print(shown)
+
+
+def cell(value: Any) -> str:
+    """Return a value as one line of text."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+    return clean(str(value))
+
+
+def clean(text: str) -> str:
+    """Return text with everything replaced that isn't shown as itself: what senders sent could steer a terminal."""
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def payload(text: str) -> str:
+    """Return a stored payload, indented, with every digit kept."""
+    shown = orjson.dumps(parse(text.encode()), default=_digits, option=orjson.OPT_INDENT_2).decode()
+    return "\n".join(clean(line) for line in shown.split("\n"))
+
+
+def _digits(value: Decimal) -> orjson.Fragment:
+    return orjson.Fragment(str(value))

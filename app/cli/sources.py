@@ -1,0 +1,100 @@
+"""Owns ``tiercel sources``: who may send. A secret is read, sealed and never shown."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import click
+
+from app import endpoints, views
+from app.cli import given, show
+from app.cli.connect import read_settings, session
+from app.sources import KINDS
+from app.vault import Vault
+
+_SECRET = click.option(
+    "--secret", "secret_given", required=True, metavar="TEXT|-", help='The secret; "-" reads it from standard input.'
+)
+_MOST_HOURS = 24 * 365
+
+
+@click.group("sources")
+def group() -> None:
+    """Who may send: one endpoint each."""
+
+
+@group.command("add", epilog="Example: tiercel sources add shop --kind elasticpath --secret - < secret.txt")
+@click.argument("name")
+@click.option("--kind", required=True, type=click.Choice(sorted(KINDS)), help="What kind of sender it is.")
+@_SECRET
+@click.option("--config", metavar="FILE|-", help='The kind\'s options as JSON; "-" reads standard input.')
+@show.as_json
+def add(name: str, kind: str, secret_given: str, config: str | None, as_json: bool) -> None:
+    """Add a source; it can send at once to /webhooks/NAME."""
+    given.one_standard_input(secret_given, config)
+    secret, options, settings = given.secret(secret_given), given.config(config), read_settings()
+    with session(settings) as opened:
+        shown = views.source(endpoints.add(opened, Vault(settings), name, kind, secret, options))
+    _changed(shown, "takes events at", as_json)
+
+
+@group.command("list", epilog="Example: tiercel sources list")
+@show.as_json
+def list_(as_json: bool) -> None:
+    """List the sources, by name."""
+    with session(read_settings()) as opened:
+        shown = [views.source(source) for source in endpoints.listed(opened)]
+    if as_json:
+        show.json(shown)
+        return
+    columns = ("name", "kind", "endpoint", "enabled", "secrets", "changed (UTC)")
+    rows = [(one["name"], one["kind"], one["path"], one["enabled"], _secrets(one), one["updated_at"]) for one in shown]
+    show.table(columns, rows)
+
+
+@group.command("rotate-secret", epilog="Example: tiercel sources rotate-secret shop --secret - --grace 1 < new.txt")
+@click.argument("name")
+@_SECRET
+@click.option(
+    "--grace",
+    type=click.IntRange(0, _MOST_HOURS),
+    default=24,
+    show_default=True,
+    metavar="HOURS",
+    help="How long the secret before stays valid; 0 ends it now.",
+)
+@show.as_json
+def rotate_secret(name: str, secret_given: str, grace: int, as_json: bool) -> None:
+    """Give a source a new secret."""
+    secret, settings = given.secret(secret_given), read_settings()
+    with session(settings) as opened:
+        source = endpoints.rotate_secret(opened, Vault(settings), name, secret, timedelta(hours=grace))
+        opened.flush()
+        shown = views.source(source)
+    _changed(shown, f"has a new secret, {_secrets(shown)}, at", as_json)
+
+
+@group.command("remove", epilog="Example: tiercel sources remove shop --yes")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def remove(name: str, yes: bool) -> None:
+    """Remove a source: its endpoint answers 404 from now on; its events and entities stay."""
+    if not yes:
+        if not given.is_terminal():
+            raise click.UsageError(f"this removes the source {name!r}; say --yes to do so without being asked")
+        click.confirm(f"Remove the source {name!r}? Its secrets are forgotten.", abort=True)
+    with session(read_settings()) as opened:
+        endpoints.remove(opened, name)
+    click.echo(f"{name} is removed")
+
+
+def _changed(shown: dict[str, Any], what: str, as_json: bool) -> None:
+    if as_json:
+        show.json(shown)
+    else:
+        click.echo(f"{shown['name']} {what} {shown['path']}")
+
+
+def _secrets(shown: dict[str, Any]) -> str:
+    ends = [datetime.fromisoformat(kept["until"]) for kept in shown["secrets"] if kept["until"]]
+    valid = [end for end in ends if end > datetime.now(UTC)]
+    return f"the one before until {show.cell(valid[0])}" if valid else "the only valid one"

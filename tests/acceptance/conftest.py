@@ -1,0 +1,81 @@
+"""Owns the whole system as people run it: every process of the Procfile, on private services."""
+
+import io
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+from sqlalchemy import Engine
+
+from app import keys
+from app.db import transaction
+from app.models import Scope
+from app.vault import Vault
+from config.settings import Settings
+from deploy.local import procfile, readiness
+from deploy.local.procfile import Processes, Terminal
+
+ROOT = Path(__file__).parents[2]
+_READY_S = 90
+
+
+@dataclass
+class System:
+    """A running system and what a test needs to use it."""
+
+    url: str
+    engine: Engine
+    vault: Vault
+    settings: Settings
+    processes: Processes
+    output: io.StringIO
+    key: str
+    flower_port: str
+
+    def log_text(self) -> str:
+        """Return everything that the processes have printed."""
+        return self.output.getvalue()
+
+    def get(self, path: str) -> requests.Response:
+        """Ask the desk."""
+        return requests.get(self.url + path, headers={"Authorization": f"Bearer {self.key}"}, timeout=10)
+
+
+def _free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def system(settings: Settings, schema: Engine) -> Iterator[System]:
+    """Run the Procfile's processes; ready when each of them does its work."""
+    home = Path(os.environ["TIERCEL_HOME"])
+    port, flower_port = (_free_port() for _ in range(2))
+    values = {**os.environ, "PORT": port, "FLOWER_PORT": flower_port, "FLOWER_PASSWORD": "flower"}
+    env = procfile.environment(values, home, Path(sys.executable).parent)
+    output = io.StringIO()
+    processes = Processes(home, Terminal(output))
+    commands = procfile.read(ROOT / "Procfile")
+    try:
+        for name, command in commands.items():
+            processes.start(name, command, env, ROOT)
+        waiting = readiness.checks(commands, env, "127.0.0.1")
+        deadline = time.monotonic() + _READY_S
+        while waiting:
+            waiting = {name: check for name, check in waiting.items() if check() is None}
+            assert not processes.ended(), output.getvalue()
+            assert time.monotonic() < deadline, f"not ready: {sorted(waiting)}\n{output.getvalue()}"
+        vault = Vault(settings)
+        with transaction(schema) as session:
+            key = keys.create(session, vault, "acceptance", Scope.ADMIN)
+        url = f"http://127.0.0.1:{port}"
+        yield System(url, schema, vault, settings, processes, output, key, flower_port)
+    finally:
+        processes.stop()

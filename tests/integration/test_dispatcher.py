@@ -1,0 +1,301 @@
+"""The dispatcher: short queues, nothing forgotten, one leader."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+import pytest
+from kombu import Connection
+from sqlalchemy import text
+
+from app.broker import Publisher, queue_name
+from app.db import transaction
+from app.dispatcher import Dispatcher
+from app.inbox import due
+from app.inbox.wake import CHANNEL
+from app.models import Lane, Outcome, Status
+from app.pointers import Dispatch, Pointer
+from app.resources import Resources
+from config.settings import Settings
+from tests.factories import Inbox, incoming
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    """Wait for a condition; the limit only ends a test that would never end."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it didn't become true"
+        time.sleep(0.01)
+
+
+def leaders(inbox: Inbox) -> list[int]:
+    """Return the backends that hold the dispatchers' advisory lock."""
+    return [row[0] for row in inbox.sql("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted")]
+
+
+class Queues:
+    """The lanes' queues, as a worker would find them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.connection = Connection(settings.broker_url)
+        self.channel: Any = self.connection.channel()
+
+    def purge(self) -> None:
+        for lane in Lane:
+            self.channel.queue_purge(queue_name(lane))
+
+    def depth(self, lane: Lane) -> int:
+        return int(self.channel.queue_declare(queue_name(lane), passive=True).message_count)
+
+    def take(self, lane: Lane) -> list[tuple[str, int]]:
+        """Take every message of a lane; return its pairs in order of delivery."""
+        pairs = []
+        while (message := self.channel.basic_get(queue_name(lane), no_ack=True)) is not None:
+            pairs += [(event_id, generation) for event_id, generation in orjson.loads(message.body)[0][0]]
+        return pairs
+
+
+@pytest.fixture
+def queues(settings: Settings, resources: Resources) -> Iterator[Queues]:
+    resources.publisher.consumers()  # declares them
+    found = Queues(settings)
+    found.purge()
+    yield found
+    found.purge()
+    found.connection.close()
+
+
+@pytest.fixture
+def dispatcher(resources: Resources) -> Dispatcher:
+    return Dispatcher(resources)
+
+
+def waiting(inbox: Inbox, count: int, **changes: object) -> list[str]:
+    """Store events that wait for the dispatcher."""
+    inbox.sql("UPDATE lane SET open = false")
+    made = [incoming(entity_id=f"sku-{number}", **changes) for number in range(count)]  # type: ignore[arg-type]
+    return [str(stored.id) for stored in inbox.accept(*made)]
+
+
+def test_what_is_due_is_published_with_its_generation(inbox: Inbox, dispatcher: Dispatcher, queues: Queues) -> None:
+    (event_id,) = waiting(inbox, 1)
+    inbox.sql("UPDATE event SET generation = 3")
+    dispatcher.step()
+    assert queues.take(Lane.HIGH) == [(event_id, 3)]
+
+
+def test_what_is_not_due_waits_and_is_published_when_its_time_comes(
+    inbox: Inbox, dispatcher: Dispatcher, queues: Queues
+) -> None:
+    (event_id,) = waiting(inbox, 1)
+    inbox.sql("UPDATE event SET due_at = now() + interval '0.2 s'")
+    assert dispatcher.step() <= 0.25
+    assert queues.depth(Lane.HIGH) == 0
+
+    def published() -> bool:
+        dispatcher.step()
+        return queues.depth(Lane.HIGH) == 1
+
+    wait_until(published)
+    assert queues.take(Lane.HIGH) == [(event_id, 0)]
+
+
+def test_a_queue_holds_no_more_than_its_window_and_the_most_urgent_go_first(
+    inbox: Inbox, dispatcher: Dispatcher, queues: Queues
+) -> None:
+    ids = waiting(inbox, 500)
+    urgent = ids[-1]
+    inbox.sql("UPDATE event SET priority = 9 WHERE id = :id", id=urgent)
+    assert dispatcher.step() < dispatcher.resources.settings.dispatch_interval_s
+    window = dispatcher.window(Lane.HIGH)
+    assert queues.depth(Lane.HIGH) == window < 500
+    assert inbox.sql("SELECT open FROM lane WHERE lane = 0") == [(False,)]
+    dispatcher.step()
+    assert queues.depth(Lane.HIGH) == window
+    assert queues.take(Lane.HIGH)[0] == (urgent, 0)
+
+
+def test_a_window_grows_with_the_lanes_drain(inbox: Inbox, dispatcher: Dispatcher, queues: Queues) -> None:
+    waiting(inbox, 700)
+    inbox.sql("UPDATE event SET status = 2, outcome = 1, finished_at = clock_timestamp(), dispatched_at = now()")
+    dispatcher.step()
+    assert dispatcher.window(Lane.HIGH) == 700
+    assert dispatcher.window(Lane.LOW) == 200
+
+
+def test_a_lane_opens_again_when_nothing_waits_behind_it(inbox: Inbox, dispatcher: Dispatcher, queues: Queues) -> None:
+    waiting(inbox, 5)
+    dispatcher.step()
+    assert inbox.sql("SELECT open FROM lane") == [(True,)] * 3
+
+
+def test_a_pointer_that_nobody_worked_on_is_published_again_later_and_later(
+    inbox: Inbox, dispatcher: Dispatcher, queues: Queues
+) -> None:
+    event_id = str(inbox.accept(incoming())[0].id)
+    dispatcher.step()
+    assert queues.take(Lane.HIGH) == []
+    inbox.sql("UPDATE event SET dispatched_at = now() - interval '6 s'")
+    dispatcher.step()
+    assert queues.take(Lane.HIGH) == [(event_id, 0)]
+    inbox.sql("UPDATE event SET dispatched_at = now() - interval '6 s'")
+    dispatcher.step()
+    assert queues.take(Lane.HIGH) == []
+    inbox.sql("UPDATE event SET dispatched_at = now() - interval '11 s'")
+    dispatcher.step()
+    assert queues.take(Lane.HIGH) == [(event_id, 0)]
+    assert inbox.sql("SELECT generation FROM event") == [(0,)]
+
+
+def test_an_event_whose_worker_vanished_is_published_again(
+    inbox: Inbox, dispatcher: Dispatcher, queues: Queues
+) -> None:
+    event_id = str(inbox.accept(incoming())[0].id)
+    inbox.sql("UPDATE event SET status = 1, attempts = 1, lease_until = now() - interval '1 s'")
+    dispatcher.step()
+    assert queues.take(Lane.HIGH) == [(event_id, 0)]
+    assert [entry["step"] for entry in inbox.sql("SELECT history FROM event")[0][0]] == ["lease expired"]
+
+
+def test_an_event_that_used_up_its_attempts_ends_dead(inbox: Inbox, dispatcher: Dispatcher) -> None:
+    stored = inbox.accept(incoming())[0]
+    inbox.sql("UPDATE event SET status = 1, attempts = 8, lease_until = now() - interval '1 s'")
+    dispatcher.step()
+    event = inbox.event(stored.id)
+    assert (event.status, event.outcome) == (Status.FAILED, Outcome.DEAD)
+
+
+def test_while_the_broker_is_away_events_wait_and_the_lanes_are_closed(
+    inbox: Inbox, settings: Settings, queues: Queues
+) -> None:
+    away = Resources.open(settings.model_copy(update={"broker_url": "amqp://127.0.0.1:1//"}))
+    dispatcher = Dispatcher(away)
+    (event_id,) = waiting(inbox, 1)
+    assert dispatcher.step() == settings.dispatch_interval_s
+    assert inbox.sql("SELECT open FROM lane") == [(False,)] * 3
+    assert inbox.sql("SELECT dispatched_at FROM event") == [(None,)]
+    away.close()
+    back = Resources.open(settings)
+    Dispatcher(back).step()
+    back.close()
+    assert queues.take(Lane.HIGH) == [(event_id, 0)]
+
+
+def test_a_broker_that_goes_away_between_two_steps_loses_nothing(
+    inbox: Inbox, settings: Settings, resources: Resources, queues: Queues
+) -> None:
+    dispatcher = Dispatcher(resources)
+    dispatcher.step()
+    resources.publisher.close()
+    resources.publisher._url = "amqp://127.0.0.1:1//"
+    waiting(inbox, 3)
+    dispatcher.step()
+    assert inbox.sql("SELECT count(*) FROM event WHERE dispatched_at IS NULL") == [(3,)]
+    resources.publisher._url = settings.broker_url
+    dispatcher._pulse_at = 0
+    dispatcher.step()
+    assert queues.depth(Lane.HIGH) == 3
+
+
+def test_one_dispatcher_leads_is_woken_by_notify_and_hands_over_when_it_stops(
+    inbox: Inbox, settings: Settings, queues: Queues
+) -> None:
+    slow = settings.model_copy(update={"dispatch_interval_s": 10.0})
+    opened = [Resources.open(slow) for _ in range(2)]
+    dispatchers = [Dispatcher(resources) for resources in opened]
+    threads = [threading.Thread(target=dispatcher.run, daemon=True) for dispatcher in dispatchers]
+
+    for number, thread in enumerate(threads):
+        thread.start()
+        wait_until(lambda: len(leaders(inbox)) == 1)
+        if number == 0:
+            wait_until(lambda: inbox.sql("SELECT bool_and(dispatcher_seen_at IS NOT NULL) FROM lane")[0][0])
+    waiting(inbox, 1)
+    with inbox.engine.begin() as connection:
+        connection.execute(text(f"NOTIFY {CHANNEL}"))
+    wait_until(lambda: queues.depth(Lane.HIGH) == 1)
+    first = leaders(inbox)
+    dispatchers[0].stopping.set()
+    with inbox.engine.begin() as connection:
+        connection.execute(text(f"NOTIFY {CHANNEL}"))
+    threads[0].join()
+    wait_until(lambda: len(leaders(inbox)) == 1 and leaders(inbox) != first)
+    dispatchers[1].stopping.set()
+    with inbox.engine.begin() as connection:
+        connection.execute(text(f"NOTIFY {CHANNEL}"))
+    threads[1].join()
+    for resources in opened:
+        resources.close()
+
+
+def test_a_dispatcher_whose_connection_is_ended_leads_again(inbox: Inbox, settings: Settings, queues: Queues) -> None:
+    resources = Resources.open(settings)
+    dispatcher = Dispatcher(resources)
+    thread = threading.Thread(target=dispatcher.run, daemon=True)
+    thread.start()
+    backend = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
+    wait_until(lambda: bool(inbox.sql(backend)))
+    first = inbox.sql(backend)[0][0]
+    inbox.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND pid = :pid",
+        pid=first,
+    )
+    wait_until(lambda: bool(inbox.sql(backend)) and inbox.sql(backend)[0][0] != first)
+    waiting(inbox, 1)
+    wait_until(lambda: queues.depth(Lane.HIGH) == 1)
+    dispatcher.stopping.set()
+    thread.join()
+    resources.close()
+
+
+def dispatches(inbox: Inbox, count: int) -> list[Dispatch]:
+    made = [incoming(entity_id=f"sku-{number}") for number in range(count)]
+    return [Dispatch(Pointer(stored.id, 0), Lane.HIGH, 5) for stored in inbox.accept(*made)]
+
+
+def test_every_confirmed_pointer_is_in_its_queue(inbox: Inbox, resources: Resources, queues: Queues) -> None:
+    pointers = dispatches(inbox, 1_200)
+    assert resources.publisher.publish(pointers) == []
+    assert len(queues.take(Lane.HIGH)) == 1_200
+
+
+def test_higher_priorities_leave_a_queue_first(inbox: Inbox, resources: Resources, queues: Queues) -> None:
+    pointers = dispatches(inbox, 10)
+    mixed = [Dispatch(one.pointer, one.lane, number) for number, one in enumerate(pointers)]
+    assert resources.publisher.publish(mixed) == []
+    expected = [(str(one.pointer.event_id), 0) for one in reversed(mixed)]
+    assert queues.take(Lane.HIGH) == expected
+
+
+def test_a_queue_that_was_deleted_refuses_and_is_made_again(
+    inbox: Inbox, resources: Resources, queues: Queues
+) -> None:
+    first, second = dispatches(inbox, 2)
+    assert resources.publisher.publish([first]) == []
+    queues.channel.queue_delete(queue_name(Lane.HIGH))
+    assert resources.publisher.publish([second]) == []
+    assert queues.take(Lane.HIGH) == [(str(second.pointer.event_id), 0)]
+
+
+def test_a_connection_that_died_while_idle_is_made_again(inbox: Inbox, resources: Resources, queues: Queues) -> None:
+    first, second = dispatches(inbox, 2)
+    resources.publisher.publish([first])
+    assert resources.publisher._connection is not None
+    resources.publisher._connection.connection.transport.sock.close()
+    assert resources.publisher.publish([second]) == []
+    assert len(queues.take(Lane.HIGH)) == 2
+
+
+def test_a_broker_that_is_away_takes_nothing_and_says_so(inbox: Inbox, settings: Settings) -> None:
+    with Publisher("amqp://127.0.0.1:1//", settings.broker_queue_type) as publisher:
+        pointers = dispatches(inbox, 600)
+        assert sorted(publisher.publish(pointers), key=str) == sorted(pointers, key=str)
+
+
+def test_unpublished_events_wait_again(inbox: Inbox) -> None:
+    (pointer,) = dispatches(inbox, 1)
+    with transaction(inbox.engine) as session:
+        due.unpublished(session, [pointer.pointer.event_id])
+    assert inbox.sql("SELECT dispatched_at FROM event") == [(None,)]

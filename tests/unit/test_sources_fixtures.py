@@ -1,0 +1,56 @@
+"""Every JSON below tests/fixtures/<kind>/ is a delivery and what must become of it: drop one in and it is a test.
+
+``expect`` names fields of the normal form, ``refused`` the error; ``body_base64`` stands in for what isn't text.
+"""
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from app.errors import Rejected
+from app.incoming import Incoming, JsonObject
+from app.jsontext import dump, parse_object
+from app.sources import KINDS, Request
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+PATHS = sorted(FIXTURES.glob("*/*.json"))
+
+
+def _receive(kind_name: str, delivery: JsonObject) -> Incoming:
+    kind = KINDS[kind_name]
+    body = base64.b64decode(delivery["body_base64"]) if "body_base64" in delivery else delivery["body"].encode()
+    request = Request(delivery["headers"], body, float(delivery["received_at"]))
+    config = kind.config.model_validate(delivery["config"])
+    kind.verify(request, delivery["secrets"], config)
+    return kind.normalise(request, delivery["secrets"], config, "shop")
+
+
+def _normal_form(incoming: Incoming) -> JsonObject:
+    version = incoming.version
+    return {
+        **{name: getattr(incoming, name) for name in Incoming.__dataclass_fields__},
+        "operation": incoming.operation.name,
+        "version": version
+        and {"order": format(version.order, "f"), "text": version.text, "clock": version.clock.value},
+        "sequence": None if incoming.sequence is None else str(incoming.sequence),
+        "delivery_fields": list(incoming.delivery_fields),
+    }
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_a_delivery_becomes_what_its_fixture_says(path: Path) -> None:
+    delivery = parse_object(path.read_bytes())
+    if "refused" in delivery:
+        with pytest.raises(Rejected) as raised:
+            _receive(path.parent.name, delivery)
+        assert type(raised.value).__name__ == delivery["refused"]
+        return
+    got = _normal_form(_receive(path.parent.name, delivery))
+    expected = delivery["expect"]
+    assert dump({name: got[name] for name in expected}) == dump(expected)
+    assert got["source"] == "shop"
+
+
+def test_every_kind_has_fixtures() -> None:
+    assert {path.parent.name for path in PATHS} == set(KINDS)

@@ -1,0 +1,209 @@
+"""What holds for every kind, whatever a request holds."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from app.errors import BodyMalformed, ConfigInvalid, FieldInvalid, SecretMissing, SignatureInvalid, SignatureMissing
+from app.incoming import Incoming
+from app.jsontext import resolve
+from app.sources import KINDS, Kind, Request
+from app.sources.kind import Outgoing
+
+WHSEC = "whsec_" + base64.b64encode(b"a key of thirty-two whole bytes.").decode()
+WHSEC_2 = "whsec_" + base64.b64encode(b"some other key of thirty-two ...").decode()
+SECRETS = {"elasticpath": "kept in a header", "standard": WHSEC, "hmac": "it's a secret to everybody"}
+OTHERS = {"elasticpath": "kept in a headex", "standard": WHSEC_2, "hmac": "it's a secret to anybody"}
+CONFIGS: list[tuple[str, dict[str, Any]]] = [
+    ("elasticpath", {}),
+    ("standard", {}),
+    ("standard", {"id_pointer": "/id", "version_pointer": "/meta"}),
+    ("hmac", {}),
+    ("hmac", {"encoding": "base64", "algorithm": "sha512", "prefix": "π="}),
+    ("hmac", {"signed_timestamp": True, "key_header": "Webhook-Id"}),
+    ("hmac", {"signed_timestamp": True, "encoding": "base64", "key_pointer": "/id", "id_pointer": "/id"}),
+    (
+        "hmac",
+        {
+            "type_pointer": "/triggered_by",
+            "entity_pointer": "/type",
+            "operation_pointer": "/attempt",
+            "sequence_pointer": "/timestamp",
+            "version_pointer": "/meta",
+            "version_clock": "counter",
+            "data_pointer": "/data",
+        },
+    ),
+]
+NAMES = [
+    "id", "type", "data", "payload", "resources", "triggered_by", "meta", "timestamps", "updated_at", "created_at",
+    "published_at", "timestamp", "configuration", "secret_key", "integration", "attempt",
+]  # fmt: skip
+HEADERS = [
+    "x-moltin-secret-key", "webhook-id", "webhook-timestamp", "webhook-signature", "x-hub-signature-256",
+]  # fmt: skip
+LEAVES = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(
+        ["currency.updated", "cart.deleted", "catalog-release.created", "settings", "2026-11-06T21:20:00Z"]
+    )
+    | st.sampled_from(["", "{", '{"data":{"id":"x"}}', "[[]]", "a" * 600])
+)
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES) | st.text(max_size=3), inner, max_size=8)
+    ),
+    max_leaves=20,
+)
+BODIES = st.binary() | st.dictionaries(st.sampled_from(NAMES), JSON).map(json.dumps).map(str.encode)
+HEADER_VALUES = (
+    st.text()
+    | st.text(alphabet="v1,=t 0aA_+-.\xff\ud800٣")
+    | st.sampled_from(["v1,", "v1,====", "t=1,t=2,v1=a", "t=1_0,v1=", "1" * 5000, " 1 ", "1794000000"])
+)
+REQUESTS = st.builds(
+    Request, st.dictionaries(st.sampled_from(HEADERS), HEADER_VALUES), BODIES, st.floats(-1e12, 1e12, width=64)
+)
+every_kind = pytest.mark.parametrize(("name", "options"), CONFIGS)
+
+
+def _kind(name: str, options: dict[str, Any]) -> tuple[Kind, Any]:
+    return KINDS[name], KINDS[name].config.model_validate(options)
+
+
+@every_kind
+@given(request=REQUESTS, secrets=st.lists(st.text() | st.just(WHSEC), max_size=3))
+@example(request=Request({}, b"", 0.0), secrets=[])
+def test_an_unsigned_request_is_refused_as_unsigned(
+    name: str, options: dict[str, Any], request: Request, secrets: list[str]
+) -> None:
+    kind, config = _kind(name, options)
+    try:
+        kind.verify(request, secrets, config)
+    except SignatureInvalid:
+        return
+    assert name == "elasticpath"
+    assert request.headers["x-moltin-secret-key"]
+
+
+@every_kind
+@given(request=REQUESTS)
+def test_a_body_is_normalised_or_refused_by_name(name: str, options: dict[str, Any], request: Request) -> None:
+    kind, config = _kind(name, options)
+    try:
+        incoming = kind.normalise(request, [SECRETS[name]], config, "shop")
+    except (BodyMalformed, FieldInvalid) as error:
+        assert str(error)  # noqa: PT017  # either may happen
+        return
+    _assert_normal(incoming)
+
+
+def _assert_normal(incoming: Incoming) -> None:
+    for value in (incoming.external_id, incoming.type, incoming.entity_type, incoming.entity_id):
+        assert 1 <= len(value) <= 512
+        assert not any(ord(char) < 32 or 127 <= ord(char) < 160 for char in value)
+        value.encode()
+    assert incoming.entity_type == incoming.entity_type.lower()
+    assert max(len(incoming.type), len(incoming.entity_type)) <= 100
+    if incoming.data_pointer:
+        assert incoming.operation.name == "DELETE" or isinstance(
+            resolve(incoming.payload, incoming.data_pointer), dict
+        )
+
+
+def _signed(kind: Kind, config: Any, secret: str, body: bytes) -> Request:
+    headers = kind.sign(Outgoing("msg-é-1", "price.updated", body, 1794000000.9), secret, config)
+    return Request(headers, body, 1794000000.9)
+
+
+@every_kind
+@given(body=st.binary())
+def test_what_a_sender_signs_is_accepted(name: str, options: dict[str, Any], body: bytes) -> None:
+    kind, config = _kind(name, options)
+    request = _signed(kind, config, SECRETS[name], body)
+    kind.verify(request, [SECRETS[name]], config)
+    kind.verify(request, [OTHERS[name], "", SECRETS[name]], config)
+    assert all(key == key.lower() for key in request.headers)
+
+
+@every_kind
+def test_another_secret_is_refused(name: str, options: dict[str, Any]) -> None:
+    kind, config = _kind(name, options)
+    with pytest.raises(SignatureInvalid):
+        kind.verify(_signed(kind, config, OTHERS[name], b"{}"), [SECRETS[name]], config)
+
+
+@every_kind
+@given(body=st.binary(min_size=1), data=st.data())
+def test_one_changed_bit_of_the_body_is_refused(
+    name: str, options: dict[str, Any], body: bytes, data: st.DataObject
+) -> None:
+    kind, config = _kind(name, options)
+    if name == "elasticpath":
+        return  # it doesn't sign its bodies
+    request = _signed(kind, config, SECRETS[name], body)
+    at, bit = data.draw(st.integers(0, len(body) - 1)), data.draw(st.integers(0, 7))
+    changed = body[:at] + bytes([body[at] ^ 1 << bit]) + body[at + 1 :]
+    with pytest.raises(SignatureInvalid):
+        kind.verify(Request(request.headers, changed, request.received_at), [SECRETS[name]], config)
+
+
+@every_kind
+def test_every_header_of_the_signature_is_needed(name: str, options: dict[str, Any]) -> None:
+    kind, config = _kind(name, options)
+    request = _signed(kind, config, SECRETS[name], b"{}")
+    for missing in set(request.headers) - {options.get("key_header", "").lower()}:
+        headers = {key: value for key, value in request.headers.items() if key != missing}
+        with pytest.raises(SignatureMissing, match=missing):
+            kind.verify(Request(headers, b"{}", request.received_at), [SECRETS[name]], config)
+
+
+@every_kind
+@pytest.mark.parametrize("secrets", [[], [""], ["  "]])
+def test_without_a_secret_nothing_is_accepted(name: str, options: dict[str, Any], secrets: list[str]) -> None:
+    kind, config = _kind(name, options)
+    for request in (_signed(kind, config, SECRETS[name], b"{}"), Request({"x-moltin-secret-key": ""}, b"{}", 0.0)):
+        with pytest.raises(SecretMissing):
+            kind.verify(request, secrets, config)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@given(secret=st.text())
+@example(secret="")
+@example(secret="short")
+@example(secret="whsec_dG9vIHNob3J0")
+@example(secret="whsec_not base64 at all, é")
+def test_a_refused_secret_is_never_shown(name: str, secret: str) -> None:
+    try:
+        KINDS[name].check_secret(secret)
+    except ConfigInvalid as error:
+        assert len(secret) < 5 or secret not in str(error)  # noqa: PT017  # either may happen
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_good_secret_passes_and_an_empty_one_does_not(name: str) -> None:
+    KINDS[name].check_secret(SECRETS[name])
+    for empty in ("", " ", " " * 40):
+        with pytest.raises(ConfigInvalid):
+            KINDS[name].check_secret(empty)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_unknown_option_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="extra"):
+        KINDS[name].config.model_validate({"verify_signature": False})
+
+
+@every_kind
+def test_options_survive_being_stored(name: str, options: dict[str, Any]) -> None:
+    _, config = _kind(name, options)
+    assert type(config).model_validate(json.loads(config.model_dump_json())) == config

@@ -21,6 +21,9 @@ APPLY_EVENTS = "tasks.process.apply_events"
 PURGE = "tasks.housekeeping.purge"
 MAX_PRIORITY = 9
 _CHUNK = 500
+_PER_MESSAGE = {Lane.HIGH: 1, Lane.MEDIUM: 10, Lane.LOW: 25}
+"""Pointers a message may carry: a message costs as much as an event, so what may wait a little shares one. Only what
+is there at the same moment is put together; nothing is waited for."""
 _CONNECT_S, _SOCKET_S, _CONFIRM_S = 2, 5, 3.0
 _BROKEN = (AMQPError, KombuError, OSError)
 
@@ -58,7 +61,7 @@ class Publisher:
         self._connection: Connection | None = None
         self._channel: Any = None
         self._tag = 0
-        self._unconfirmed: dict[int, Dispatch] = {}
+        self._unconfirmed: dict[int, Sequence[Dispatch]] = {}
         self._refused: list[Dispatch] = []
         self._by_task: dict[str, int] = {}
 
@@ -105,7 +108,7 @@ class Publisher:
     def _publish_once(self, dispatches: Sequence[Dispatch]) -> list[Dispatch]:
         self._refused = []
         self._by_task = {}
-        waiting = list(dispatches)
+        waiting = _messages(dispatches)
         self._unconfirmed = {}
         try:
             self._open()
@@ -115,32 +118,32 @@ class Publisher:
                 self._connection.drain_events(timeout=_CONFIRM_S)  # type: ignore[union-attr]  # _open has set it
         except _BROKEN:
             self.close()
-            lost = [*self._unconfirmed.values(), *waiting]
+            lost = [dispatch for message in (*self._unconfirmed.values(), *waiting) for dispatch in message]
             self._unconfirmed = {}
             return [*self._refused, *lost]
         if self._refused:
             self.close()  # a queue is gone: the next connection declares it again
         return self._refused
 
-    def _send(self, dispatch: Dispatch) -> None:
+    def _send(self, dispatches: Sequence[Dispatch]) -> None:
         task_id = str(uuid.uuid4())
-        pairs = [[str(dispatch.pointer.event_id), dispatch.pointer.generation]]
-        lane = dispatch.lane.name.lower()
+        pairs = [[str(dispatch.pointer.event_id), dispatch.pointer.generation] for dispatch in dispatches]
+        lane = dispatches[0].lane
         task = self._celery.amqp.create_task_message(
-            task_id, APPLY_EVENTS, args=(pairs,), argsrepr=f"({lane}: {pairs})", ignore_result=True
+            task_id, APPLY_EVENTS, args=(pairs,), argsrepr=f"({lane.name.lower()}: {pairs})", ignore_result=True
         )
         message = self._channel.prepare_message(
             orjson.dumps(task.body),
-            priority=dispatch.priority,
+            priority=max(dispatch.priority for dispatch in dispatches),
             content_type="application/json",
             content_encoding="utf-8",
             headers=task.headers,
             properties={**task.properties, "delivery_mode": 2},
         )
         self._tag += 1
-        self._unconfirmed[self._tag] = dispatch
+        self._unconfirmed[self._tag] = dispatches
         self._by_task[task_id] = self._tag
-        self._channel.basic_publish(message, exchange="", routing_key=queue_name(dispatch.lane), mandatory=True)
+        self._channel.basic_publish(message, exchange="", routing_key=queue_name(lane), mandatory=True)
 
     def _open(self) -> None:
         if self._channel is not None:
@@ -162,7 +165,7 @@ class Publisher:
 
     def _settled(self, tag: int, *, multiple: bool) -> list[Dispatch]:
         tags = [t for t in self._unconfirmed if t <= tag] if multiple else [tag]
-        return [self._unconfirmed.pop(t) for t in tags if t in self._unconfirmed]
+        return [dispatch for t in tags for dispatch in self._unconfirmed.pop(t, ())]
 
     def _on_ack(self, tag: int, multiple: bool) -> None:
         self._settled(tag, multiple=multiple)
@@ -175,3 +178,13 @@ class Publisher:
         tag = self._by_task.get(message.properties.get("correlation_id", ""))
         if tag is not None:
             self._refused += self._settled(tag, multiple=False)
+
+
+def _messages(dispatches: Sequence[Dispatch]) -> list[list[Dispatch]]:
+    """Put pointers together into messages: by lane, in their order."""
+    messages: list[list[Dispatch]] = []
+    for lane in Lane:
+        of_lane = [dispatch for dispatch in dispatches if dispatch.lane is lane]
+        size = _PER_MESSAGE[lane]
+        messages += [of_lane[start : start + size] for start in range(0, len(of_lane), size)]
+    return messages

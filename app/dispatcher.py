@@ -19,7 +19,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 
-from app.db import database_errors, transaction
+from app.db import database_errors, work
 from app.errors import TiercelError, Unavailable
 from app.inbox import due
 from app.inbox.due import LaneLoad
@@ -72,13 +72,13 @@ class Dispatcher:
         if pulse:
             self._pulse_at = time.monotonic() + _PULSE_S
             self._count()
-        with transaction(self.resources.engine) as session:
+        with work(self.resources.engine) as session:
             due.expire_leases(session, settings.max_attempts)
             loads = due.loads(session)
         behind = [self._serve(load, pulse=pulse) for load in loads]
         if any(behind):
             return _BUSY_STEP_S if self._broker_up else settings.dispatch_interval_s
-        with transaction(self.resources.engine) as session:
+        with work(self.resources.engine) as session:
             next_due_s = due.next_due_in_s(session)
         return min(settings.dispatch_interval_s, settings.dispatch_interval_s if next_due_s is None else next_due_s)
 
@@ -112,7 +112,7 @@ class Dispatcher:
         behind = load.backlog and (not self._broker_up or len(taken) >= room)
         is_open = self._broker_up and not behind and len(taken) < room
         if pulse or self._written.get(lane) != (is_open, window):
-            with transaction(self.resources.engine) as session:
+            with work(self.resources.engine) as session:
                 drain, workers = self._drain.get(lane, 0.0), self._workers.get(lane, 0)
                 due.set_lane(session, load, is_open=is_open, window=window, drain_per_s=drain, workers=workers)
             self._written[lane] = (is_open, window)
@@ -121,7 +121,7 @@ class Dispatcher:
     def _fill(self, load: LaneLoad, room: int) -> list[Dispatch]:
         drain = self._drain.get(load.lane, 0.0)
         lost_after_s = max(self.resources.settings.redispatch_after_s, 3 * load.out / drain if drain else 0.0)
-        with transaction(self.resources.engine) as session:
+        with work(self.resources.engine) as session:
             taken = due.take_due(session, load.lane, room) if load.backlog and room else []
             lost = due.take_lost(session, load.lane, lost_after_s, _MIN_WINDOW) if load.out else []
         if lost:
@@ -129,13 +129,13 @@ class Dispatcher:
         failed = self.resources.publisher.publish([*taken, *lost]) if taken or lost else []
         if failed:
             self._broker_down(f"{len(failed)} pointers were not taken")
-            with transaction(self.resources.engine) as session:
+            with work(self.resources.engine) as session:
                 due.unpublished(session, [dispatch.pointer.event_id for dispatch in failed])
         return taken
 
     def _count(self) -> None:
         """Measure each lane's drain and count its workers; this is also how a broker that is back is noticed."""
-        with transaction(self.resources.engine) as session:
+        with work(self.resources.engine) as session:
             finished = due.finished_in(session, _DRAIN_OVER_S)
         self._drain = {lane: count / _DRAIN_OVER_S for lane, count in finished.items()}
         try:

@@ -1,6 +1,8 @@
 """Owns the normal form of an event: what every source is turned into, and the total order of its versions."""
 
+import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from enum import Enum, IntEnum
 from typing import Any
@@ -66,3 +68,27 @@ class Incoming:
     """Top-level fields that differ between attempts of one delivery; left out of the fingerprint."""
     reuses_ids: bool = False
     """Whether the sender gives a deleted id to a new entity: then a tombstone without a version can be lifted."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One kept event, as apply needs it."""
+
+    id: uuid.UUID
+    source_id: int
+    entity_type: str
+    entity_id: str
+    type: str
+    operation: Operation
+    version: Decimal
+    """The arrival in Unix seconds where the sender gave none."""
+    version_text: str | None
+    sequence: Decimal
+    fingerprint: bytes
+    final: bool
+    """A delete that nothing can lift."""
+    state: bool
+    fact: bool
+    payload: str
+    data_pointer: str
+    received_at: datetime

@@ -32,5 +32,6 @@ def configure_logs(settings: Settings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    for noisy in ("amqp", "kombu", "urllib3", "alembic"):
+    # Celery's would be two lines for each event.
+    for noisy in ("amqp", "kombu", "urllib3", "alembic", "celery.worker.strategy", "celery.app.trace"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

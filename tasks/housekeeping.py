@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from app.db import transaction
+from app.db import work
 from app.resources import Resources
 
 _BATCH = 1000
@@ -35,7 +35,7 @@ def purge(resources: Resources) -> dict[str, int]:
         ("keys", _PURGE_KEYS, dedup_days),
     ):
         for _ in range(_BATCHES):
-            with transaction(resources.engine) as session:
+            with work(resources.engine) as session:
                 gone = len(session.execute(statement, {"days": days, "batch": _BATCH}).all())
             purged[name] += gone
             if gone < _BATCH:

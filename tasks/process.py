@@ -7,7 +7,7 @@ from typing import TypeVar
 import structlog
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
 
-from app.db import transaction
+from app.db import statement, work
 from app.errors import Busy, ClaimLost, TiercelError, Transient, Unavailable
 from app.handlers.apply import Applied, apply
 from app.inbox import claim as inbox
@@ -55,7 +55,7 @@ def process_pointer(resources: Resources, pointer: Pointer) -> None:
 
 
 def _waiting(resources: Resources, pointer: Pointer) -> Waiting | None:
-    with transaction(resources.engine) as session:
+    with statement(resources.engine) as session:
         return inbox.waiting(session, pointer)
 
 
@@ -63,7 +63,7 @@ def _with_entity(resources: Resources, pointer: Pointer, event: Waiting) -> None
     held, lock = resources.locks.acquire(event.entity_key)
     if held is Held.BUSY:
         # Parked before the second try: either this try gets the lock, or its holder sees the parked row afterwards.
-        with transaction(resources.engine) as session:
+        with statement(resources.engine) as session:
             inbox.park(session, pointer)
         held, lock = resources.locks.acquire(event.entity_key, wait=False)
         if held is Held.BUSY:
@@ -76,12 +76,13 @@ def _with_entity(resources: Resources, pointer: Pointer, event: Waiting) -> None
 
 
 def _claim_and_run(resources: Resources, pointer: Pointer, event: Waiting) -> None:
-    with transaction(resources.engine) as session:
+    # Committed before any work: an event that kills its process can't try for ever.
+    with statement(resources.engine) as session:
         claimed = inbox.claim(session, pointer, event, resources.settings.lease_s)
     if claimed is not None:
         _run(resources, claimed)
     if claimed is None or claimed.event_id != pointer.event_id:
-        with transaction(resources.engine) as session:
+        with work(resources.engine) as session:
             inbox.pointer_spent(session, pointer)
 
 
@@ -94,7 +95,7 @@ def _run(resources: Resources, claimed: Claim) -> None:
     except ClaimLost:
         _LOG.info("another worker has this event now", action="claim_lost")
     except Busy as error:
-        with transaction(resources.engine) as session:
+        with work(resources.engine) as session:
             inbox.give_back(session, claimed, wait_s=_BUSY_WAIT_S, refund=True, error=str(error))
             wake(session)
     except Exception as error:  # noqa: BLE001  # the one place where any failure of a handler becomes retry or dead
@@ -112,11 +113,10 @@ def _apply_with_retries(resources: Resources, claimed: Claim) -> None:
 
 
 def _apply_once(resources: Resources, claimed: Claim) -> Applied:
-    with transaction(resources.engine) as session:
+    with work(resources.engine) as session:
         event = inbox.fence(session, claimed)
         applied = apply(session, event)
-        inbox.end_older(session, event, applied.outcome)
-        inbox.finish(session, claimed, applied.outcome, notes=applied.notes)
+        inbox.finish_with_older(session, claimed, event, applied.outcome, applied.notes)
         return applied
 
 
@@ -135,22 +135,22 @@ def _failed(resources: Resources, claimed: Claim, error: Exception) -> None:
         "error": str(error)[:500],
     }
     _LOG.warning("event will be retried", action="event_retry", **note)
-    with transaction(resources.engine) as session:
+    with work(resources.engine) as session:
         inbox.give_back(session, claimed, wait_s=decision.wait_s, error=str(error)[:1000], notes=[note])
         wake(session)
 
 
 def _end(resources: Resources, claimed: Claim, outcome: Outcome, error: str) -> None:
-    with transaction(resources.engine) as session:
+    with statement(resources.engine) as session:
         inbox.finish(session, claimed, outcome, error=error)
 
 
 def _dispatch_parked(resources: Resources, event: Waiting) -> None:
-    with transaction(resources.engine) as session:
+    with statement(resources.engine) as session:
         parked = inbox.unpark(session, event)
     unpublished = resources.publisher.publish(parked) if parked else []
     if unpublished:
-        with transaction(resources.engine) as session:
+        with work(resources.engine) as session:
             due.unpublished(session, [dispatch.pointer.event_id for dispatch in unpublished])
 
 

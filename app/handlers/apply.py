@@ -1,18 +1,18 @@
 """Owns apply: one claimed event meets its entity, inside the caller's transaction. Never commits."""
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.orm import Session
+from sqlalchemy import TextClause, text
 
+from app.db import Executor
 from app.handlers import handler_for, projections
 from app.handlers.gate import Position, State, Verdict, judge
 from app.handlers.registry import NotProjectable
-from app.incoming import JsonValue, Operation
+from app.incoming import JsonValue, Operation, StoredEvent
 from app.jsontext import dump, parse, resolve
-from app.models import Entity, Event, Fact, Lead, Outcome
+from app.models import Outcome, Owned
 
 _OUTCOMES = {
     Verdict.WRITE: Outcome.APPLIED,
@@ -21,6 +21,31 @@ _OUTCOMES = {
     Verdict.STALE: Outcome.STALE,
     Verdict.TOMBSTONED: Outcome.TOMBSTONED,
 }
+_OWNER = "source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id"
+_LOCK_ENTITY = text(f"""
+SELECT version, sequence, operation, fingerprint, final, data, event_id FROM entity WHERE {_OWNER} FOR UPDATE
+""")
+_MAKE_ENTITY = text("""
+INSERT INTO entity (source_id, entity_type, entity_id, version, version_text, sequence, operation, fingerprint, final,
+                    data, event_id, applied_at)
+VALUES (:source_id, :entity_type, :entity_id, :version, :version_text, :sequence, :operation, :fingerprint, :final,
+        :data, :event_id, clock_timestamp())
+ON CONFLICT DO NOTHING
+""")
+_WRITE_ENTITY = text(f"""
+UPDATE entity SET version = :version, version_text = :version_text, sequence = :sequence, operation = :operation,
+       fingerprint = :fingerprint, final = :final, data = :data, event_id = :event_id, applied_at = clock_timestamp()
+WHERE {_OWNER}
+""")
+_RECORD_FACT = text("""
+INSERT INTO fact (event_id, source_id, entity_type, entity_id, type)
+VALUES (:event_id, :source_id, :entity_type, :entity_id, :type) ON CONFLICT DO NOTHING
+""")
+_RECORD_LEAD = text("""
+INSERT INTO lead (event_id, source_id, entity_type, entity_id, email, name, campaign, captured_at)
+VALUES (:event_id, :source_id, :entity_type, :entity_id, :email, :name, :campaign, :captured_at)
+ON CONFLICT DO NOTHING
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +57,7 @@ class Applied:
     """Entries for the event's history."""
 
 
-def apply(session: Session, event: Event) -> Applied:
+def apply(session: Executor, event: StoredEvent) -> Applied:
     """Apply one event: its fact part exactly once, its state part if nothing newer stands.
 
     Raises:
@@ -46,26 +71,39 @@ def apply(session: Session, event: Event) -> Applied:
     return Applied(Outcome.APPLIED if new_fact else _OUTCOMES[verdict], tuple(notes))
 
 
-def _record_fact(session: Session, event: Event, data: JsonValue) -> bool:
-    owner = {"source_id": event.source_id, "entity_type": event.entity_type, "entity_id": event.entity_id}
-    fact = insert(Fact).values(event_id=event.id, type=event.type, **owner)
-    new = session.execute(fact.on_conflict_do_nothing().returning(Fact.event_id)).first() is not None
-    if new and event.entity_type == "lead" and event.operation is not Operation.DELETE:
+def _record_fact(session: Executor, event: StoredEvent, data: JsonValue) -> bool:
+    values = {**_owner(event), "event_id": event.id, "type": event.type}
+    if not session.execute(_RECORD_FACT, values).rowcount:  # type: ignore[attr-defined]  # an INSERT has one
+        return False
+    if event.entity_type == "lead" and event.operation is not Operation.DELETE:
         columns = projections.lead(data if isinstance(data, dict) else {})
-        lead = insert(Lead).values(event_id=event.id, captured_at=event.received_at, **owner, **columns)
-        session.execute(lead.on_conflict_do_nothing())
-    return new
+        session.execute(_RECORD_LEAD, {**values, **columns, "captured_at": event.received_at})
+    return True
 
 
-def _write_state(session: Session, event: Event, data: JsonValue) -> tuple[Verdict, list[dict[str, Any]]]:
+def _write_state(session: Executor, event: StoredEvent, data: JsonValue) -> tuple[Verdict, list[dict[str, Any]]]:
     deleted = event.operation is Operation.DELETE
     position = Position(event.version, event.sequence, event.operation, event.fingerprint)
     offered = State(position, event.final, None if deleted else dump(data).decode())
-    current = _lock_entity(session, event, offered)
+    values = {
+        **_owner(event),
+        "version": event.version,
+        "version_text": event.version_text,
+        "sequence": event.sequence,
+        "operation": int(event.operation),
+        "fingerprint": event.fingerprint,
+        "final": event.final,
+        "data": offered.data,
+        "event_id": event.id,
+    }
+    current = session.execute(_LOCK_ENTITY, _owner(event)).one_or_none()
     if current is None:
-        return Verdict.WRITE, _project(session, event, data)
+        if session.execute(_MAKE_ENTITY, values).rowcount:  # type: ignore[attr-defined]  # an INSERT has one
+            return Verdict.WRITE, _project(session, event, data, new=True)
+        # Another worker has just made it; its transaction has ended by now.
+        current = session.execute(_LOCK_ENTITY, _owner(event)).one()
     standing = State(
-        Position(current.version, current.sequence, current.operation, current.fingerprint),
+        Position(current.version, current.sequence, Operation(current.operation), bytes(current.fingerprint)),
         current.final,
         current.data,
     )
@@ -74,52 +112,16 @@ def _write_state(session: Session, event: Event, data: JsonValue) -> tuple[Verdi
     if position.ties_with(standing.position):
         notes.append({"step": "tie", "with": str(current.event_id)})
     if verdict in {Verdict.WRITE, Verdict.ADVANCE}:
-        for column, value in _entity_values(event, offered).items():
-            setattr(current, column, value)
-        current.applied_at = func.clock_timestamp()
-        notes += _project(session, event, data)
+        session.execute(_WRITE_ENTITY, values)
+        notes += _project(session, event, data, new=False)
     return verdict, notes
 
 
-def _entity_values(event: Event, offered: State) -> dict[str, Any]:
-    return {
-        "version": event.version,
-        "version_text": event.version_text,
-        "sequence": event.sequence,
-        "operation": event.operation,
-        "fingerprint": event.fingerprint,
-        "final": offered.final,
-        "data": offered.data,
-        "event_id": event.id,
-    }
-
-
-def _lock_entity(session: Session, event: Event, offered: State) -> Entity | None:
-    """Return the entity's row, locked; None where this call has just made it from ``offered``."""
-    owner = {"source_id": event.source_id, "entity_type": event.entity_type, "entity_id": event.entity_id}
-    locked = select(Entity).filter_by(**owner).with_for_update()
-    found = session.scalars(locked).one_or_none()
-    if found is not None:
-        return found
-    made = insert(Entity).values(**owner, **_entity_values(event, offered)).on_conflict_do_nothing()
-    if session.execute(made.returning(Entity.entity_id)).first() is not None:
-        return None
-    return session.scalars(locked).one()
-
-
-def _project(session: Session, event: Event, data: JsonValue) -> list[dict[str, Any]]:
-    """Make the typed rows of this owner be what its data says, and no others."""
+def _project(session: Executor, event: StoredEvent, data: JsonValue, *, new: bool) -> list[dict[str, Any]]:
+    """Make the typed rows of this owner be what its data says, and no others; a ``new`` owner has none yet."""
     handler = handler_for(event.entity_type)
     if handler.model is None or handler.rows is None:
         return []
-    model, owner = (
-        handler.model,
-        {
-            "source_id": event.source_id,
-            "entity_type": event.entity_type,
-            "entity_id": event.entity_id,
-        },
-    )
     notes: list[dict[str, Any]] = []
     rows: list[dict[str, Any]] = []
     if event.operation is not Operation.DELETE:
@@ -129,15 +131,28 @@ def _project(session: Session, event: Event, data: JsonValue) -> list[dict[str, 
             rows = [{"key": "", **row} for row in handler.rows(data)]
         except NotProjectable as error:
             notes.append({"step": "not projected", "detail": str(error)})
-    session.execute(
-        delete(model).filter_by(**owner).where(model.key.not_in([row["key"] for row in rows]))
-        if rows
-        else delete(model).filter_by(**owner)
-    )
+    drop_others, upsert = _typed_statements(handler.model)  # type: ignore[arg-type]  # a class has a hash
+    if not new:
+        session.execute(drop_others, {**_owner(event), "keys": [row["key"] for row in rows]})
     for row in rows:
-        values = {**owner, **row, "version": event.version}
-        changed = {column: value for column, value in values.items() if column not in {*owner, "key"}}
-        upsert = insert(model).values(values)
-        keys = ["source_id", "entity_type", "entity_id", "key"]
-        session.execute(upsert.on_conflict_do_update(index_elements=keys, set_=changed))
+        session.execute(upsert, {**_owner(event), **row, "version": event.version})
     return notes
+
+
+@cache
+def _typed_statements(model: type[Owned]) -> tuple[TextClause, TextClause]:
+    """Return the statements that delete an owner's other rows, and that write one row, of a typed model."""
+    owner = ("source_id", "entity_type", "entity_id", "key")
+    table = model.__table__  # type: ignore[attr-defined]  # each is a mapped class
+    columns = [column.name for column in table.columns]
+    changed = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in owner)
+    others = f"DELETE FROM {table.name} WHERE {_OWNER} AND key <> ALL(CAST(:keys AS text[]))"
+    upsert = (
+        f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(':' + name for name in columns)}) "
+        f"ON CONFLICT ({', '.join(owner)}) DO UPDATE SET {changed}"
+    )
+    return text(others), text(upsert)
+
+
+def _owner(event: StoredEvent) -> dict[str, Any]:
+    return {"source_id": event.source_id, "entity_type": event.entity_type, "entity_id": event.entity_id}

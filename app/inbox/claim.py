@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import CursorResult, TextClause, select, text
-from sqlalchemy.orm import Session
+from sqlalchemy import CursorResult, TextClause, text
 
+from app.db import Executor
 from app.errors import ClaimLost
 from app.inbox.wake import wake
-from app.models import Event, Lane, Outcome, Status
+from app.incoming import Operation, StoredEvent
+from app.models import Lane, Outcome, Status
 from app.pointers import Dispatch, Pointer
 
 
@@ -66,27 +67,39 @@ _CLAIM_STATE = text(
     )
 )
 
+_FENCE = text("""
+SELECT id, source_id, entity_type, entity_id, type, operation, version, version_text, sequence, fingerprint, final,
+       state, fact, payload, data_pointer, received_at
+FROM event WHERE id = :id AND claim_token = :token AND status = 1 FOR UPDATE
+""")
 # Like everything that ends or returns a claim, it binds to the token: a worker that lost its claim changes nothing.
-_FINISH = text("""
+_FINISH_SQL = """
 UPDATE event SET status = :status, outcome = :outcome, finished_at = clock_timestamp(), claim_token = NULL,
        lease_until = NULL, error = :error, history = history || CAST(:notes AS jsonb)
 WHERE id = :id AND claim_token = :token AND status = 1
-""")
+"""
+_FINISH = text(_FINISH_SQL)
+# What is older than the newest one ends with it: superseded when that is applied, and judged alike when it is stale
+# or tombstoned, for whatever that met is newer than these, too. A final delete is never ended by another.
+_FINISH_WITH_OLDER = text(
+    """
+WITH older AS (
+    UPDATE event SET status = 2, finished_at = clock_timestamp(), parked_at = NULL,
+           outcome = CASE WHEN :older_outcome = 4 AND operation = 3 THEN 2 ELSE :older_outcome END,
+           history = history || jsonb_build_array(jsonb_build_object(
+               'step', 'ended with a newer one', 'by', CAST(:id AS text),
+               'tie', (version, sequence) = (:version, :sequence)))
+    WHERE source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id AND status = 0
+      AND NOT fact AND NOT final
+      AND (version, sequence, operation, fingerprint) < (:version, :sequence, :operation, :fingerprint))
+"""
+    + _FINISH_SQL
+)
 _RETURN = text("""
 UPDATE event SET status = 0, claim_token = NULL, lease_until = NULL, dispatched_at = NULL, dispatches = 0,
        attempts = attempts - :refund, due_at = clock_timestamp() + make_interval(secs => :wait_s), error = :error,
        history = history || CAST(:notes AS jsonb)
 WHERE id = :id AND claim_token = :token AND status = 1
-""")
-# What is older than a stale or tombstoned event is judged alike: nothing that it would meet is older.
-_END_OLDER = text("""
-UPDATE event SET status = 2, finished_at = clock_timestamp(), parked_at = NULL,
-       outcome = CASE WHEN :outcome = 4 AND operation = 3 THEN 2 ELSE :outcome END,
-       history = history || jsonb_build_array(jsonb_build_object(
-           'step', 'ended with a newer one', 'by', CAST(:id AS text),
-           'tie', (version, sequence) = (:version, :sequence)))
-WHERE source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id AND status = 0 AND NOT fact
-  AND NOT final AND (version, sequence, operation, fingerprint) < (:version, :sequence, :operation, :fingerprint)
 """)
 _PARK = text("UPDATE event SET parked_at = clock_timestamp() WHERE id = :id AND status = 0 AND parked_at IS NULL")
 _POINTER_SPENT = text("UPDATE event SET dispatched_at = NULL WHERE id = :id AND status = 0")
@@ -98,13 +111,13 @@ RETURNING id, generation, lane, priority
 """)
 
 
-def waiting(session: Session, pointer: Pointer) -> Waiting | None:
+def waiting(session: Executor, pointer: Pointer) -> Waiting | None:
     """Return whose event a pointer names, or None where there is nothing to do: done, claimed, not due, or older."""
     row = session.execute(_WAITING, {"id": pointer.event_id, "generation": pointer.generation}).one_or_none()
     return None if row is None else Waiting(*row)
 
 
-def claim(session: Session, pointer: Pointer, event: Waiting, lease_s: float) -> Claim | None:
+def claim(session: Executor, pointer: Pointer, event: Waiting, lease_s: float) -> Claim | None:
     """Claim the event, or its entity's newest waiting one, for ``lease_s``; None where another has it.
 
     The attempt counts once the caller commits, before any work: an event that kills its process can't try for ever.
@@ -118,7 +131,7 @@ def claim(session: Session, pointer: Pointer, event: Waiting, lease_s: float) ->
     return None if row is None else Claim(row[0], token, row[1])
 
 
-def fence(session: Session, claimed: Claim) -> Event:
+def fence(session: Executor, claimed: Claim) -> StoredEvent:
     """Return the claimed event, its row locked until the transaction ends: the first statement of apply.
 
     The row lock is also the lease's renewal: the dispatcher takes no lease whose row is locked, and PostgreSQL ends
@@ -127,17 +140,16 @@ def fence(session: Session, claimed: Claim) -> Event:
     Raises:
         ClaimLost: another worker has it, or it has ended.
     """
-    statement = select(Event).where(
-        Event.id == claimed.event_id, Event.claim_token == claimed.token, Event.status == Status.PROCESSING
-    )
-    event = session.scalars(statement.with_for_update()).one_or_none()
-    if event is None:
+    row = session.execute(_FENCE, _of(claimed)).one_or_none()
+    if row is None:
         raise ClaimLost
-    return event
+    return StoredEvent(
+        **{**row._asdict(), "operation": Operation(row.operation), "fingerprint": bytes(row.fingerprint)}
+    )
 
 
 def finish(
-    session: Session,
+    session: Executor,
     claimed: Claim,
     outcome: Outcome,
     *,
@@ -151,7 +163,7 @@ def finish(
 
 
 def give_back(  # noqa: PLR0913  # each is a fact of the retry
-    session: Session,
+    session: Executor,
     claimed: Claim,
     *,
     wait_s: float,
@@ -164,8 +176,14 @@ def give_back(  # noqa: PLR0913  # each is a fact of the retry
     return _changed(session, _RETURN, {**values, **_of(claimed)}) == 1
 
 
-def end_older(session: Session, event: Event, outcome: Outcome) -> int:
-    """End every older waiting state event of the entity, in the transaction that ends ``event`` with ``outcome``."""
+def finish_with_older(
+    session: Executor, claimed: Claim, event: StoredEvent, outcome: Outcome, notes: Sequence[dict[str, Any]]
+) -> bool:
+    """End a claimed event and every older waiting state event of its entity; tell whether the claim still held.
+
+    Only in the transaction that applied the event.
+    """
+    older = outcome if outcome in {Outcome.STALE, Outcome.TOMBSTONED} else Outcome.SUPERSEDED
     values = {
         "source_id": event.source_id,
         "entity_type": event.entity_type,
@@ -174,24 +192,27 @@ def end_older(session: Session, event: Event, outcome: Outcome) -> int:
         "sequence": event.sequence,
         "operation": int(event.operation),
         "fingerprint": event.fingerprint,
-        "id": str(event.id),
-        "outcome": int(outcome if outcome in {Outcome.STALE, Outcome.TOMBSTONED} else Outcome.SUPERSEDED),
+        "older_outcome": int(older),
+        "status": int(Status.COMPLETED),
+        "outcome": int(outcome),
+        "error": None,
+        "notes": _json(notes),
     }
-    return _changed(session, _END_OLDER, values)
+    return _changed(session, _FINISH_WITH_OLDER, {**values, **_of(claimed)}) == 1
 
 
-def park(session: Session, pointer: Pointer) -> None:
+def park(session: Executor, pointer: Pointer) -> None:
     """Mark an event as waiting for its entity; whoever holds the entity dispatches it again afterwards."""
     session.execute(_PARK, {"id": pointer.event_id})
 
 
-def pointer_spent(session: Session, pointer: Pointer) -> None:
+def pointer_spent(session: Executor, pointer: Pointer) -> None:
     """Say that a pointer was used for another event of its entity: if its own still waits, it needs a new one."""
     if _changed(session, _POINTER_SPENT, {"id": pointer.event_id}):
         wake(session)
 
 
-def unpark(session: Session, event: Waiting) -> list[Dispatch]:
+def unpark(session: Executor, event: Waiting) -> list[Dispatch]:
     """Take every parked event of an entity, presumed dispatched from now on."""
     owner = {"source_id": event.source_id, "entity_type": event.entity_type, "entity_id": event.entity_id}
     return [
@@ -208,6 +229,6 @@ def _json(notes: Sequence[dict[str, Any]]) -> str:
     return orjson.dumps(list(notes)).decode()
 
 
-def _changed(session: Session, statement: TextClause, values: dict[str, Any]) -> int:
+def _changed(session: Executor, statement: TextClause, values: dict[str, Any]) -> int:
     result = session.execute(statement, values)
     return result.rowcount if isinstance(result, CursorResult) else 0

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, text
-from sqlalchemy.orm import Session
 
+from app.db import Executor
 from app.inbox.wake import wake
 from app.models import Lane
 from app.pointers import Dispatch, Pointer
@@ -78,35 +78,35 @@ SELECT lane, count(*) FROM event WHERE finished_at > now() - make_interval(secs 
 """)
 
 
-def loads(session: Session) -> list[LaneLoad]:
+def loads(session: Executor) -> list[LaneLoad]:
     """Return how full each lane is."""
     return [LaneLoad(Lane(lane), out, backlog) for lane, out, backlog in session.execute(_LOADS)]
 
 
-def take_due(session: Session, lane: Lane, room: int) -> list[Dispatch]:
+def take_due(session: Executor, lane: Lane, room: int) -> list[Dispatch]:
     """Take up to ``room`` due events of a lane, the most urgent first; they are presumed published."""
     return _dispatches(session.execute(_TAKE, {"lane": int(lane), "room": room}).all())
 
 
-def take_lost(session: Session, lane: Lane, older_than_s: float, room: int) -> list[Dispatch]:
+def take_lost(session: Executor, lane: Lane, older_than_s: float, room: int) -> list[Dispatch]:
     """Take pointers that should have been worked on long ago: the broker may have lost them."""
     values: dict[str, float] = {"lane": int(lane), "older_than_s": older_than_s, "room": room}
     return _dispatches(session.execute(_LOST_POINTERS, values).all())
 
 
-def expire_leases(session: Session, max_attempts: int) -> int:
+def expire_leases(session: Executor, max_attempts: int) -> int:
     """Return the events whose worker vanished to the waiting ones; tell how many there were."""
     return len(session.execute(_EXPIRED_LEASES, {"max_attempts": max_attempts}).all())
 
 
-def unpublished(session: Session, event_ids: Sequence[uuid.UUID]) -> None:
+def unpublished(session: Executor, event_ids: Sequence[uuid.UUID]) -> None:
     """Say that these were not published after all, and wake the dispatcher."""
     session.execute(_UNPUBLISHED, {"ids": [str(event_id) for event_id in event_ids]})
     wake(session)
 
 
 def set_lane(
-    session: Session, load: LaneLoad, *, is_open: bool, window: int, drain_per_s: float, workers: int
+    session: Executor, load: LaneLoad, *, is_open: bool, window: int, drain_per_s: float, workers: int
 ) -> None:
     """Record what the dispatcher saw and decided about a lane."""
     values: dict[str, float] = {"lane": int(load.lane), "open": is_open, "window": window, "out": load.out}
@@ -114,13 +114,13 @@ def set_lane(
     session.execute(_SET_LANE, values)
 
 
-def next_due_in_s(session: Session) -> float | None:
+def next_due_in_s(session: Executor) -> float | None:
     """Return the seconds until the next event becomes due, or None."""
     seconds = session.execute(_NEXT_DUE).scalar_one_or_none()
     return None if seconds is None else max(0.0, float(seconds))
 
 
-def finished_in(session: Session, window_s: float) -> dict[Lane, int]:
+def finished_in(session: Executor, window_s: float) -> dict[Lane, int]:
     """Return how many events of each lane ended in the last ``window_s``."""
     return {Lane(lane): count for lane, count in session.execute(_FINISHED, {"window_s": window_s})}
 

@@ -3,8 +3,8 @@
 import uuid
 
 from sqlalchemy import text
-from sqlalchemy.orm import Session
 
+from app.db import Executor
 from app.errors import Rejected
 from app.inbox.read import EventUnknown
 from app.inbox.wake import wake
@@ -25,7 +25,7 @@ WHERE id = :id
 """)
 
 
-def replay(session: Session, event_id: uuid.UUID) -> None:
+def replay(session: Executor, event_id: uuid.UUID) -> None:
     """Make an ended event wait again with all its attempts; the version gate decides anew.
 
     Raises:

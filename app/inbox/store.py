@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 from sqlalchemy import text
-from sqlalchemy.orm import Session
 
+from app.db import Executor
 from app.handlers import handler_for
 from app.inbox.ids import new_event_id
 from app.incoming import Clock, Incoming, Operation
@@ -153,7 +153,7 @@ AND event_id = :own
 """)
 
 
-def store(session: Session, events: Sequence[NewEvent]) -> list[Stored]:
+def store(session: Executor, events: Sequence[NewEvent]) -> list[Stored]:
     """Store a group of events in one statement a table and say of each, in order, what became of it.
 
     Raises:
@@ -180,7 +180,7 @@ def store(session: Session, events: Sequence[NewEvent]) -> list[Stored]:
     ]
 
 
-def _insert_events(session: Session, events: Sequence[NewEvent]) -> dict[uuid.UUID, bool]:
+def _insert_events(session: Executor, events: Sequence[NewEvent]) -> dict[uuid.UUID, bool]:
     columns: dict[str, list[Any]] = {
         "id": [str(e.id) for e in events],
         "source_id": [e.source_id for e in events],
@@ -212,7 +212,7 @@ def _new(event: NewEvent, *, publish: bool) -> Stored:
     return Stored(Kept.NEW, event.id, status, outcome, lane, priority, publish)
 
 
-def _first(session: Session, event: NewEvent, won: set[tuple[uuid.UUID, bytes]]) -> Stored:
+def _first(session: Executor, event: NewEvent, won: set[tuple[uuid.UUID, bytes]]) -> Stored:
     own = [digest for digest in event.keys if (event.id, digest) in won]
     lost = [digest for digest in event.keys if digest not in own]
     found = session.execute(_FIND_FIRST, {"source_id": event.source_id, "digests": lost}).all()

@@ -1,12 +1,13 @@
 """Owns waking the dispatcher."""
 
 from sqlalchemy import text
-from sqlalchemy.orm import Session
+
+from app.db import Executor
 
 CHANNEL = "tiercel_dispatch"
 """The NOTIFY channel that wakes the dispatcher."""
 
 
-def wake(session: Session) -> None:
+def wake(session: Executor) -> None:
     """Wake the dispatcher when this transaction commits."""
     session.execute(text(f"NOTIFY {CHANNEL}"))

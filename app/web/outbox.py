@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
 from app.broker import Publisher
-from app.db import transaction
+from app.db import work
 from app.errors import TiercelError
 from app.inbox import due
 from app.pointers import Dispatch
@@ -77,7 +77,7 @@ class Outbox:
         if not ids:
             return
         try:
-            with transaction(self._engine) as session:
+            with work(self._engine) as session:
                 due.unpublished(session, ids)
         except TiercelError as error:
             # The dispatcher publishes again what nobody worked on.

@@ -1,12 +1,13 @@
 """Owns receive: ``POST /webhooks/{source}``. Checks in this order: source, size, content type, signature, body."""
 
+import contextlib
 import time
 
 import orjson
 from flask import Blueprint, Response, current_app, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from app.errors import BodyTooLarge, ContentTypeUnsupported
+from app.errors import BodyMalformed, BodyTooLarge, ContentTypeUnsupported
 from app.inbox.store import Kept, Stored
 from app.sources import Request
 from app.web.receiver import Receiver
@@ -35,7 +36,13 @@ def _body() -> bytes:
     try:
         return request.get_data(cache=False)
     except RequestEntityTooLarge:
+        # Read on for a while: a connection closed on unread bytes would be reset before the sender sees the answer.
+        with contextlib.suppress(OSError):
+            request.environ["wsgi.input"].read(2 * current_app.config["MAX_CONTENT_LENGTH"])
         raise BodyTooLarge from None
+    except OSError as error:
+        # gunicorn's way to say that the chunks of a body aren't chunks, or that the sender is gone.
+        raise BodyMalformed("the body can't be read") from error
 
 
 def _is_json(mimetype: str) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from app.db import transaction
+from app.db import work
 from app.endpoints import Endpoint
 from app.errors import SignatureInvalid, Unavailable
 from app.inbox.store import Kept, NewEvent, Stored, prepare, store
@@ -69,7 +69,7 @@ class Receiver:
         )
 
     def _store_group(self, events: Sequence[NewEvent]) -> list[Stored]:
-        with transaction(self.resources.engine) as session:
+        with work(self.resources.engine) as session:
             stored = store(session, events)
         for event in stored:
             if event.publish:

@@ -261,6 +261,16 @@ def test_every_confirmed_pointer_is_in_its_queue(inbox: Inbox, resources: Resour
     assert len(queues.take(Lane.HIGH)) == 1_200
 
 
+def test_pointers_of_less_urgent_lanes_share_messages(inbox: Inbox, resources: Resources, queues: Queues) -> None:
+    pointers = dispatches(inbox, 60)
+    mixed = [Dispatch(one.pointer, Lane(number % 3), 5) for number, one in enumerate(pointers)]
+    assert resources.publisher.publish(mixed) == []
+    assert [queues.depth(lane) for lane in Lane] == [20, 2, 1]
+    for lane in Lane:
+        taken = sorted(queues.take(lane))
+        assert taken == sorted((str(one.pointer.event_id), 0) for one in mixed if one.lane is lane)
+
+
 def test_higher_priorities_leave_a_queue_first(inbox: Inbox, resources: Resources, queues: Queues) -> None:
     pointers = dispatches(inbox, 10)
     mixed = [Dispatch(one.pointer, one.lane, number) for number, one in enumerate(pointers)]

@@ -4,20 +4,26 @@ If a lock expires, or Redis is gone, the version gate and the claim's fence stil
 failure of Redis here means: go on without a lock.
 """
 
+import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import Enum, auto
 
 import structlog
 from redis import Redis
-from redis.exceptions import LockError, RedisError
-from redis.lock import Lock
+from redis.exceptions import RedisError
+from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random
 
 _LOG = structlog.get_logger()
 _DOWN_S = 1.0
 """How long Redis is left alone after a failure, so that a frozen one costs one time-out a second."""
-_POLL_S = 0.002
+_POLL_S = 0.004
+# Only the holder's token gives the lock back. The answer says whether somebody parked an event meanwhile: a mark that
+# is set before the release is seen here, and whoever sets it later finds the lock free.
+_RELEASE = """
+if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('del', KEYS[1]) end
+return redis.call('del', KEYS[2])
+"""
 
 
 class Held(Enum):
@@ -29,6 +35,14 @@ class Held(Enum):
     BUSY = auto()
 
 
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """A held lock: its entity, and the token that proves it."""
+
+    entity_key: str
+    token: str
+
+
 class EntityLocks:
     """Locks over entities, by name; safe to share between threads."""
 
@@ -36,7 +50,8 @@ class EntityLocks:
         self._redis = Redis.from_url(
             url, socket_timeout=0.25, socket_connect_timeout=0.25, retry=None, health_check_interval=0
         )
-        self._ttl_s = ttl_s
+        self._release = self._redis.register_script(_RELEASE)
+        self._ttl_ms = int(ttl_s * 1000)
         self._wait_s = wait_s
         self._down_until = 0.0
 
@@ -44,33 +59,31 @@ class EntityLocks:
         """Try for an entity's lock, for at most the configured wait (20 ms)."""
         if time.monotonic() < self._down_until:
             return Held.WITHOUT, None
-        lock = self._redis.lock(f"tiercel:entity:{entity_key}", timeout=self._ttl_s, sleep=_POLL_S, thread_local=False)
+        lock = Lock(entity_key, secrets.token_hex(8))
         try:
-            taken = lock.acquire(blocking=wait, blocking_timeout=self._wait_s if wait else None)
+            taken = self._try(lock) or (wait and self._wait_for(lock))
         except RedisError as error:
             self._left_alone(error)
             return Held.WITHOUT, None
         return (Held.LOCKED, lock) if taken else (Held.BUSY, None)
 
-    def release(self, lock: Lock | None) -> None:
-        """Give a lock back; one that expired or was lost with Redis is nobody's to give."""
-        if lock is None:
-            return
+    def mark_parked(self, entity_key: str) -> None:
+        """Tell the holder of an entity's lock that an event waits for it."""
         try:
-            lock.release()
-        except LockError:
-            _LOG.info("a lock had expired before its release", action="lock_expired")
+            self._redis.set(_parked(entity_key), 1, px=self._ttl_ms * 6)
         except RedisError as error:
             self._left_alone(error)
 
-    @contextmanager
-    def holding(self, entity_key: str) -> Iterator[Held]:
-        """Hold an entity's lock where it can be had, and say which it was."""
-        held, lock = self.acquire(entity_key)
+    def release(self, lock: Lock | None) -> bool:
+        """Give a lock back, if it is still ours; tell whether events were parked meanwhile."""
+        if lock is None:
+            return False
         try:
-            yield held
-        finally:
-            self.release(lock)
+            keys = [_held(lock.entity_key), _parked(lock.entity_key)]
+            return bool(self._release(keys=keys, args=[lock.token]))
+        except RedisError as error:
+            self._left_alone(error)
+            return False
 
     def ping(self) -> None:
         """Raise RedisError where Redis doesn't answer."""
@@ -80,6 +93,26 @@ class EntityLocks:
         """Close every connection."""
         self._redis.close()
 
+    def _try(self, lock: Lock) -> bool:
+        return bool(self._redis.set(_held(lock.entity_key), lock.token, nx=True, px=self._ttl_ms))
+
+    def _wait_for(self, lock: Lock) -> bool:
+        retrying = Retrying(
+            retry=retry_if_result(lambda taken: not taken),
+            stop=stop_after_delay(self._wait_s),
+            wait=wait_random(0, _POLL_S),
+            retry_error_callback=lambda _state: False,
+        )
+        return bool(retrying(self._try, lock))
+
     def _left_alone(self, error: RedisError) -> None:
         self._down_until = time.monotonic() + _DOWN_S
         _LOG.warning("redis doesn't answer; going on without locks", action="lock_unavailable", error=repr(error))
+
+
+def _held(entity_key: str) -> str:
+    return f"tiercel:entity:{entity_key}"
+
+
+def _parked(entity_key: str) -> str:
+    return f"tiercel:parked:{entity_key}"

@@ -5,6 +5,9 @@ in Flower, so bind it where only friends can reach it.
 """
 
 from config.settings import settings, tiercel_home
+from config.share import share_by_niceness
+
+share_by_niceness()
 
 _settings = settings()
 _password = _settings.flower_password.get_secret_value()

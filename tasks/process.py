@@ -62,17 +62,18 @@ def _waiting(resources: Resources, pointer: Pointer) -> Waiting | None:
 def _with_entity(resources: Resources, pointer: Pointer, event: Waiting) -> None:
     held, lock = resources.locks.acquire(event.entity_key)
     if held is Held.BUSY:
-        # Parked before the second try: either this try gets the lock, or its holder sees the parked row afterwards.
+        # Parked before the second try: either this try gets the lock, or its holder is told so at its release.
         with statement(resources.engine) as session:
             inbox.park(session, pointer)
+        resources.locks.mark_parked(event.entity_key)
         held, lock = resources.locks.acquire(event.entity_key, wait=False)
         if held is Held.BUSY:
             return
     try:
         _claim_and_run(resources, pointer, event)
     finally:
-        resources.locks.release(lock)
-        _dispatch_parked(resources, event)
+        if resources.locks.release(lock):
+            _dispatch_parked(resources, event)
 
 
 def _claim_and_run(resources: Resources, pointer: Pointer, event: Waiting) -> None:

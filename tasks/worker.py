@@ -5,13 +5,14 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_process_shutdown
 
 from app.broker import APPLY_EVENTS, PURGE, TRANSPORT_OPTIONS, queue_for, queue_name
 from app.models import Lane
 from app.resources import Resources
 from config.logs import configure_logs
-from config.settings import Settings, settings
+from config.settings import Settings, settings, tiercel_home
+from config.share import share_by_niceness
 from tasks import housekeeping
 from tasks.process import process_pointers
 
@@ -55,6 +56,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "task_send_sent_event": False,
         "control_queue_durable": True,
         "control_queue_exclusive": False,
+        "beat_schedule_filename": str(tiercel_home() / "beat-schedule"),
         "beat_schedule": {"purge": {"task": PURGE, "schedule": _PURGE_EVERY_S}},
     }
 
@@ -79,6 +81,11 @@ def apply_events(pairs: list[list[Any]]) -> None:
 def purge() -> None:
     """Delete what is past its retention."""
     _LOG.info("purged", action="purged", **housekeeping.purge(resources()))
+
+
+@celeryd_init.connect
+def _share(**_: object) -> None:
+    share_by_niceness()
 
 
 @setup_logging.connect

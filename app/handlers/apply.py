@@ -132,7 +132,7 @@ def _project(session: Executor, event: StoredEvent, data: JsonValue, *, new: boo
         except NotProjectable as error:
             notes.append({"step": "not projected", "detail": str(error)})
     drop_others, upsert = _typed_statements(handler.model)  # type: ignore[arg-type]  # a class has a hash
-    if not new:
+    if not new and (handler.many or not rows):
         session.execute(drop_others, {**_owner(event), "keys": [row["key"] for row in rows]})
     for row in rows:
         session.execute(upsert, {**_owner(event), **row, "version": event.version})

@@ -22,6 +22,8 @@ class Handler:
     model: type[Owned] | None = None
     rows: Callable[[JsonObject], Sequence[Row]] | None = None
     """The typed rows in the sender's object. Raises NotProjectable."""
+    many: bool = False
+    """Whether an owner may have several rows, so that those it no longer mentions are to be removed."""
     facts: frozenset[str] = field(default_factory=frozenset)
     """The verbs (last part of the event's type) whose events are facts as well as state."""
     always_fact: bool = False

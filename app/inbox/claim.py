@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from sqlalchemy import CursorResult, TextClause, text
 
-from app.db import Executor
+from app.db import LAST, SOON, Executor
 from app.errors import ClaimLost
 from app.inbox.wake import wake
 from app.incoming import Operation, StoredEvent
@@ -42,9 +42,11 @@ class Claim:
     """Including this one."""
 
 
+# Where a statement goes by id, its status is compared behind a cast: else the planner, whose figures are always old
+# here, takes one of the partial indexes over status for almost empty and reads all of it instead of one row.
 _WAITING = text("""
 SELECT source_id, entity_type, entity_id, fact, parked_at IS NOT NULL FROM event
-WHERE id = :id AND generation = :generation AND status = 0 AND due_at <= now()
+WHERE id = :id AND generation = :generation AND CAST(status AS int) = 0 AND due_at <= now()
 """)
 
 # A fact is claimed itself. A state event stands for its entity: the newest one that is due goes first, whichever
@@ -55,28 +57,30 @@ UPDATE event SET status = 1, claim_token = :token, attempts = attempts + 1, clai
        lease_until = clock_timestamp() + make_interval(secs => :lease_s), parked_at = NULL
 WHERE id = (
     SELECT id FROM event
-    WHERE {which} AND status = 0 AND due_at <= now()
+    WHERE {which} AND due_at <= now()
     ORDER BY final DESC, version DESC, sequence DESC, operation DESC, fingerprint DESC
     LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING id, attempts
 """
-_CLAIM_FACT = text(_CLAIM.format(which="id = :id"))
+_CLAIM_FACT = text(_CLAIM.format(which="id = :id AND CAST(status AS int) = 0"))
 _CLAIM_STATE = text(
     _CLAIM.format(
-        which="source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id AND NOT fact"
+        which="source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id AND NOT fact "
+        "AND status = 0"
     )
 )
 
 _FENCE = text("""
 SELECT id, source_id, entity_type, entity_id, type, operation, version, version_text, sequence, fingerprint, final,
        state, fact, payload, data_pointer, received_at
-FROM event WHERE id = :id AND claim_token = :token AND status = 1 FOR UPDATE
+FROM event WHERE id = :id AND claim_token = :token FOR UPDATE
 """)
-# Like everything that ends or returns a claim, it binds to the token: a worker that lost its claim changes nothing.
+# Like everything that ends or returns a claim, it binds to the token, which whoever ends or takes the claim removes: a
+# worker that lost its claim changes nothing.
 _FINISH_SQL = """
 UPDATE event SET status = :status, outcome = :outcome, finished_at = clock_timestamp(), claim_token = NULL,
        lease_until = NULL, error = :error, history = history || CAST(:notes AS jsonb)
-WHERE id = :id AND claim_token = :token AND status = 1
+WHERE id = :id AND claim_token = :token
 """
 _FINISH = text(_FINISH_SQL)
 # What is older than the newest one ends with it: superseded when that is applied, and judged alike when it is stale
@@ -99,14 +103,16 @@ _RETURN = text("""
 UPDATE event SET status = 0, claim_token = NULL, lease_until = NULL, dispatched_at = NULL, dispatches = 0,
        attempts = attempts - :refund, due_at = clock_timestamp() + make_interval(secs => :wait_s), error = :error,
        history = history || CAST(:notes AS jsonb)
-WHERE id = :id AND claim_token = :token AND status = 1
+WHERE id = :id AND claim_token = :token
 """)
-_PARK = text("UPDATE event SET parked_at = clock_timestamp() WHERE id = :id AND status = 0 AND parked_at IS NULL")
-_POINTER_SPENT = text("UPDATE event SET dispatched_at = NULL WHERE id = :id AND status = 0")
+_PARK = text(
+    "UPDATE event SET parked_at = clock_timestamp() WHERE id = :id AND CAST(status AS int) = 0 AND parked_at IS NULL"
+)
+_POINTER_SPENT = text("UPDATE event SET dispatched_at = NULL WHERE id = :id AND CAST(status AS int) = 0")
 _UNPARK = text("""
 UPDATE event SET parked_at = NULL, dispatched_at = now()
-WHERE source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id AND status = 0
-  AND parked_at IS NOT NULL
+WHERE source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id
+  AND parked_at IS NOT NULL AND CAST(status AS int) = 0
 RETURNING id, generation, lane, priority
 """)
 
@@ -127,7 +133,10 @@ def claim(session: Executor, pointer: Pointer, event: Waiting, lease_s: float) -
         which = {"source_id": event.source_id, "entity_type": event.entity_type, "entity_id": event.entity_id}
     token = uuid.uuid4()
     statement = _CLAIM_FACT if event.fact else _CLAIM_STATE
-    row = session.execute(statement, {"token": token, "lease_s": lease_s, **which}).one_or_none()
+    # A server that crashes forgets the attempt with the work it was for.
+    row = session.execute(
+        statement, {"token": token, "lease_s": lease_s, **which}, execution_options=SOON
+    ).one_or_none()
     return None if row is None else Claim(row[0], token, row[1])
 
 
@@ -178,11 +187,8 @@ def give_back(  # noqa: PLR0913  # each is a fact of the retry
 
 def finish_with_older(
     session: Executor, claimed: Claim, event: StoredEvent, outcome: Outcome, notes: Sequence[dict[str, Any]]
-) -> bool:
-    """End a claimed event and every older waiting state event of its entity; tell whether the claim still held.
-
-    Only in the transaction that applied the event.
-    """
+) -> None:
+    """End a fenced event and every older waiting state event of its entity: the last statement of apply."""
     older = outcome if outcome in {Outcome.STALE, Outcome.TOMBSTONED} else Outcome.SUPERSEDED
     values = {
         "source_id": event.source_id,
@@ -198,12 +204,12 @@ def finish_with_older(
         "error": None,
         "notes": _json(notes),
     }
-    return _changed(session, _FINISH_WITH_OLDER, {**values, **_of(claimed)}) == 1
+    session.execute(_FINISH_WITH_OLDER, {**values, **_of(claimed)}, execution_options=LAST)
 
 
 def park(session: Executor, pointer: Pointer) -> None:
     """Mark an event as waiting for its entity; whoever holds the entity dispatches it again afterwards."""
-    session.execute(_PARK, {"id": pointer.event_id})
+    session.execute(_PARK, {"id": pointer.event_id}, execution_options=SOON)
 
 
 def pointer_spent(session: Executor, pointer: Pointer) -> None:

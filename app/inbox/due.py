@@ -63,7 +63,7 @@ WHERE id IN (SELECT id FROM event
 RETURNING id, generation, lane, priority, due_at
 """)
 _UNPUBLISHED = text("""
-UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND status = 0
+UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = 0
 """)
 _SET_LANE = text("""
 UPDATE lane SET open = :open, "window" = :window, out = :out, drain_per_s = :drain_per_s, workers = :workers,

@@ -126,6 +126,8 @@ def entity(session: Session, source: str, entity_type: str, entity_id: str) -> E
     Raises:
         EntityUnknown: no event about it was ever applied.
     """
+    if "\x00" in source + entity_type + entity_id:
+        raise EntityUnknown  # PostgreSQL's text has no NUL, so no entity has one either
     statement = (
         select(Entity)
         .join(Source, Source.id == Entity.source_id)

@@ -100,21 +100,20 @@ def prepare(  # noqa: PLR0913  # one event's facts
     )
 
 
-# One row of event_key for each key, in key order, so that concurrent groups never deadlock. A source that was
-# changed or disabled since the verification gets no key and so no event.
-_INSERT_KEYS = text("""
-INSERT INTO event_key (source_id, digest, event_id, fingerprint, lane)
-SELECT k.source_id, k.digest, k.event_id, k.fingerprint, k.lane
-FROM unnest(CAST(:source_ids AS int[]), CAST(:revisions AS int[]), CAST(:digests AS bytea[]),
-            CAST(:event_ids AS uuid[]), CAST(:fingerprints AS bytea[]), CAST(:lanes AS smallint[]))
-     AS k(source_id, revision, digest, event_id, fingerprint, lane)
-JOIN source s ON s.id = k.source_id AND s.revision = k.revision AND s.enabled AND s.removed_at IS NULL
-ORDER BY k.source_id, k.digest, k.event_id
-ON CONFLICT DO NOTHING
-RETURNING event_id, digest
-""")
-
-_INSERT_EVENTS = text("""
+# One row of event_key for each key, in key order, so that concurrent groups never deadlock. A source that was changed
+# or disabled since the verification gets no key and so no event. An event is new if it won every key it has.
+_STORE = text("""
+WITH won AS (
+    INSERT INTO event_key (source_id, digest, event_id, fingerprint, lane)
+    SELECT k.source_id, k.digest, k.event_id, k.fingerprint, k.lane
+    FROM unnest(CAST(:key_source_ids AS int[]), CAST(:key_revisions AS int[]), CAST(:key_digests AS bytea[]),
+                CAST(:key_event_ids AS uuid[]), CAST(:key_fingerprints AS bytea[]), CAST(:key_lanes AS smallint[]))
+         AS k(source_id, revision, digest, event_id, fingerprint, lane)
+    JOIN source s ON s.id = k.source_id AND s.revision = k.revision AND s.enabled AND s.removed_at IS NULL
+    ORDER BY k.source_id, k.digest, k.event_id
+    ON CONFLICT DO NOTHING
+    RETURNING event_id),
+wins AS (SELECT event_id, count(*) AS keys FROM won GROUP BY event_id)
 INSERT INTO event (id, source_id, external_id, type, entity_type, entity_id, operation, version, version_text,
                    sequence, fingerprint, final, state, fact, payload, data_pointer, lane, priority, reasons,
                    status, outcome, error, received_at, dispatched_at, finished_at)
@@ -123,18 +122,21 @@ SELECT e.id, e.source_id, e.external_id, e.type, e.entity_type, e.entity_id, e.o
        CAST(e.reasons AS jsonb), CASE WHEN e.quarantined THEN 3 ELSE 0 END, CASE WHEN e.quarantined THEN 8 END,
        CASE WHEN e.quarantined THEN 'the version lies further ahead than the allowed skew' END, e.received_at,
        CASE WHEN l.open AND NOT e.quarantined THEN now() END, CASE WHEN e.quarantined THEN now() END
-FROM unnest(CAST(:id AS uuid[]), CAST(:source_id AS int[]), CAST(:external_id AS text[]), CAST(:type AS text[]),
-            CAST(:entity_type AS text[]), CAST(:entity_id AS text[]), CAST(:operation AS smallint[]),
-            CAST(:version AS numeric[]), CAST(:version_text AS text[]), CAST(:sequence AS numeric[]),
-            CAST(:fingerprint AS bytea[]), CAST(:final AS boolean[]), CAST(:fact AS boolean[]),
-            CAST(:payload AS text[]), CAST(:data_pointer AS text[]), CAST(:lane AS smallint[]),
-            CAST(:priority AS smallint[]), CAST(:reasons AS text[]), CAST(:quarantined AS boolean[]),
-            CAST(:received_at AS timestamptz[]))
-     AS e(id, source_id, external_id, type, entity_type, entity_id, operation, version, version_text, sequence,
+FROM unnest(CAST(:id AS uuid[]), CAST(:keys AS int[]), CAST(:source_id AS int[]), CAST(:external_id AS text[]),
+            CAST(:type AS text[]), CAST(:entity_type AS text[]), CAST(:entity_id AS text[]),
+            CAST(:operation AS smallint[]), CAST(:version AS numeric[]), CAST(:version_text AS text[]),
+            CAST(:sequence AS numeric[]), CAST(:fingerprint AS bytea[]), CAST(:final AS boolean[]),
+            CAST(:fact AS boolean[]), CAST(:payload AS text[]), CAST(:data_pointer AS text[]),
+            CAST(:lane AS smallint[]), CAST(:priority AS smallint[]), CAST(:reasons AS text[]),
+            CAST(:quarantined AS boolean[]), CAST(:received_at AS timestamptz[]))
+     AS e(id, keys, source_id, external_id, type, entity_type, entity_id, operation, version, version_text, sequence,
           fingerprint, final, fact, payload, data_pointer, lane, priority, reasons, quarantined, received_at)
+JOIN wins w ON w.event_id = e.id AND w.keys = e.keys
 JOIN lane l ON l.lane = e.lane
 RETURNING id, dispatched_at IS NOT NULL
 """)
+
+_WON_KEYS = text("SELECT digest FROM event_key WHERE event_id = :own AND digest = ANY(CAST(:digests AS bytea[]))")
 
 _FIND_FIRST = text("""
 SELECT k.digest, k.event_id, k.fingerprint, k.lane, e.status, e.outcome, e.lane
@@ -159,30 +161,28 @@ def store(session: Executor, events: Sequence[NewEvent]) -> list[Stored]:
     Raises:
         SQLAlchemyError: nothing of the group is stored.
     """
-    keyed = [(event, digest) for event in events for digest in event.keys]
-    rows = session.execute(
-        _INSERT_KEYS,
-        {
-            "source_ids": [event.source_id for event, _ in keyed],
-            "revisions": [event.revision for event, _ in keyed],
-            "digests": [digest for _, digest in keyed],
-            "event_ids": [str(event.id) for event, _ in keyed],
-            "fingerprints": [event.fingerprint for event, _ in keyed],
-            "lanes": [int(event.decision.lane) for event, _ in keyed],
-        },
-    )
-    won = {(event_id, bytes(digest)) for event_id, digest in rows}
-    new = [event for event in events if all((event.id, digest) in won for digest in event.keys)]
-    direct = _insert_events(session, new) if new else {}
+    direct = {row[0]: row[1] for row in session.execute(_STORE, {**_keys(events), **_columns(events)})}
     return [
-        _new(event, publish=direct[event.id]) if event.id in direct else _first(session, event, won)
-        for event in events
+        _new(event, publish=direct[event.id]) if event.id in direct else _first(session, event) for event in events
     ]
 
 
-def _insert_events(session: Executor, events: Sequence[NewEvent]) -> dict[uuid.UUID, bool]:
-    columns: dict[str, list[Any]] = {
+def _keys(events: Sequence[NewEvent]) -> dict[str, list[Any]]:
+    keyed = [(event, digest) for event in events for digest in event.keys]
+    return {
+        "key_source_ids": [event.source_id for event, _ in keyed],
+        "key_revisions": [event.revision for event, _ in keyed],
+        "key_digests": [digest for _, digest in keyed],
+        "key_event_ids": [str(event.id) for event, _ in keyed],
+        "key_fingerprints": [event.fingerprint for event, _ in keyed],
+        "key_lanes": [int(event.decision.lane) for event, _ in keyed],
+    }
+
+
+def _columns(events: Sequence[NewEvent]) -> dict[str, list[Any]]:
+    return {
         "id": [str(e.id) for e in events],
+        "keys": [len(e.keys) for e in events],
         "source_id": [e.source_id for e in events],
         "external_id": [e.incoming.external_id for e in events],
         "type": [e.incoming.type for e in events],
@@ -203,7 +203,6 @@ def _insert_events(session: Executor, events: Sequence[NewEvent]) -> dict[uuid.U
         "quarantined": [e.quarantined for e in events],
         "received_at": [e.received_at for e in events],
     }
-    return {row[0]: row[1] for row in session.execute(_INSERT_EVENTS, columns)}
 
 
 def _new(event: NewEvent, *, publish: bool) -> Stored:
@@ -212,8 +211,9 @@ def _new(event: NewEvent, *, publish: bool) -> Stored:
     return Stored(Kept.NEW, event.id, status, outcome, lane, priority, publish)
 
 
-def _first(session: Executor, event: NewEvent, won: set[tuple[uuid.UUID, bytes]]) -> Stored:
-    own = [digest for digest in event.keys if (event.id, digest) in won]
+def _first(session: Executor, event: NewEvent) -> Stored:
+    won = session.execute(_WON_KEYS, {"own": event.id, "digests": list(event.keys)})
+    own = [bytes(row[0]) for row in won]
     lost = [digest for digest in event.keys if digest not in own]
     found = session.execute(_FIND_FIRST, {"source_id": event.source_id, "digests": lost}).all()
     if not found:

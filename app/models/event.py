@@ -53,7 +53,6 @@ class Outcome(IntEnum):
 
 
 _TIME = DateTime(timezone=True)
-_PENDING = text("status = 0")
 
 
 class Event(Base):
@@ -117,7 +116,20 @@ class Event(Base):
         ),
         Index("event_due_at_idx", "due_at", postgresql_where=text("status = 0 AND dispatched_at IS NULL")),
         Index("event_lease_idx", "lease_until", postgresql_where=text("status = 1")),
-        Index("event_waiting_idx", "source_id", "entity_type", "entity_id", postgresql_where=_PENDING),
+        Index(
+            "event_waiting_idx",
+            "source_id",
+            "entity_type",
+            "entity_id",
+            postgresql_where=text("status = 0 AND NOT fact"),
+        ),
+        Index(
+            "event_parked_idx",
+            "source_id",
+            "entity_type",
+            "entity_id",
+            postgresql_where=text("parked_at IS NOT NULL"),
+        ),
         Index("event_entity_idx", "source_id", "entity_type", "entity_id", "received_at"),
         Index("event_received_idx", text("received_at DESC"), text("id DESC")),
         Index("event_finished_idx", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),

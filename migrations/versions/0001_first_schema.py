@@ -165,7 +165,14 @@ def upgrade() -> None:
         "event",
         ["source_id", "entity_type", "entity_id"],
         unique=False,
-        postgresql_where=sa.text("status = 0"),
+        postgresql_where=sa.text("status = 0 AND NOT fact"),
+    )
+    op.create_index(
+        "event_parked_idx",
+        "event",
+        ["source_id", "entity_type", "entity_id"],
+        unique=False,
+        postgresql_where=sa.text("parked_at IS NOT NULL"),
     )
     op.create_table(
         "event_conflict",
@@ -298,7 +305,8 @@ def downgrade() -> None:
     op.drop_index("event_key_seen_at_idx", table_name="event_key", postgresql_using="brin")
     op.drop_table("event_key")
     op.drop_table("event_conflict")
-    op.drop_index("event_waiting_idx", table_name="event", postgresql_where=sa.text("status = 0"))
+    op.drop_index("event_parked_idx", table_name="event", postgresql_where=sa.text("parked_at IS NOT NULL"))
+    op.drop_index("event_waiting_idx", table_name="event", postgresql_where=sa.text("status = 0 AND NOT fact"))
     op.drop_index("event_received_idx", table_name="event")
     op.drop_index(
         "event_out_idx", table_name="event", postgresql_where=sa.text("status = 0 AND dispatched_at IS NOT NULL")

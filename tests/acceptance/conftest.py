@@ -53,7 +53,7 @@ def _free_port() -> str:
         return str(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def system(settings: Settings, schema: Engine) -> Iterator[System]:
     """Run the Procfile's processes; ready when each of them does its work."""
     home = Path(os.environ["TIERCEL_HOME"])

@@ -129,7 +129,7 @@ def test_a_deleted_entity_is_200_without_data_and_one_never_seen_is_404(
     applied(resources, inbox, incoming("price.deleted", version=None))
     shown = desk.json("/v1/entities/shop/price/sku-1")
     assert (shown["deleted"], shown["data"], shown["version"]) == (True, None, None)
-    for path in ("shop/price/sku-2", "shop/product/sku-1", "other/price/sku-1"):
+    for path in ("shop/price/sku-2", "shop/product/sku-1", "other/price/sku-1", "shop/price/%00"):
         assert desk.get(f"/v1/entities/{path}").status_code == 404
 
 

@@ -227,7 +227,7 @@ def test_a_busy_entity_parks_its_event_and_the_holder_dispatches_it_again(resour
     parked = run(resources, inbox, pointer)
     assert (parked.status, parked.attempts) == (Status.PENDING, 0)
     assert parked.parked_at is not None
-    resources.locks.release(lock)
+    assert resources.locks.release(lock)
     newer = inbox.pointer(incoming(version=5, entity_id="sku-1", data={"n": 1}))
     done = run(resources, inbox, newer)
     assert done.outcome is Outcome.SUPERSEDED
@@ -237,6 +237,7 @@ def test_a_busy_entity_parks_its_event_and_the_holder_dispatches_it_again(resour
 def test_parked_facts_are_dispatched_after_the_release(resources: Resources, inbox: Inbox) -> None:
     first, second = (inbox.pointer(incoming("order.paid", version=version)) for version in (1, 2))
     inbox.sql("UPDATE event SET parked_at = now(), dispatched_at = NULL WHERE id = :id", id=first.event_id)
+    resources.locks.mark_parked(f"{inbox.source.id}/order/sku-1")
     run(resources, inbox, second)
     unparked = inbox.event(first.event_id)
     assert unparked.parked_at is None

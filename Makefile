@@ -1,0 +1,52 @@
+# `make` alone lists what there is. Each target sets up what it needs; nothing has to be installed before
+# but Python 3.11+ (and, where this isn't root on Debian or Ubuntu, the servers: see deploy/local/programs.py).
+
+PY := .venv/bin/python
+# What another set-up of Python left in the environment must not leak into ours.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
+# Of `make demo`, `make bench` and `make soak`: more words for the command, as in `make bench ARGS=--help`.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help up test check demo bench soak test-versions lock clean runtime dev
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+# In question mode (-q) make runs only lines that begin with +, and ends with their status; else it makes each a 2.
+ifeq ($(MAKECMDGOALS),up)
+MAKEFLAGS += -q
+endif
+up: ## set up everything and run it here; Ctrl-C stops it (PORT, FLOWER_PORT, TIERCEL_HOME)
+	+@unset MAKEFLAGS MFLAGS; SERVERS=1 deploy/bootstrap.sh runtime && exec $(PY) -m deploy.local.up
+
+test: dev ## set up everything and run the tests, without the long ones
+	$(PY) -m pytest $(ARGS)
+
+check: dev ## what CI runs: format, lint, types, imports, dependencies, compose, tests with coverage, known vulnerabilities
+	@deploy/check.sh
+
+demo: runtime ## beside a running `make up`: send a flash-sale day and show what became of it
+	$(PY) -m bench.demo $(ARGS)
+
+bench: runtime ## measure
+	$(PY) -m bench $(ARGS)
+
+soak: runtime ## measure for an hour, with crashes
+	$(PY) -m bench.soak $(ARGS)
+
+test-versions: dev ## integration and acceptance tests on old and new servers (root on Debian; debootstrap)
+	@deploy/versions.sh
+
+lock: dev ## choose the versions of all packages anew, with hashes, for every Python and system we support
+	@deploy/lock.sh
+
+clean: ## remove the virtual environment and the private servers with their data
+	@if [ -x $(PY) ]; then $(PY) -m deploy.local.clean; fi
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* *.egg-info build dist
+
+runtime:
+	@deploy/bootstrap.sh runtime
+
+dev:
+	@SERVERS=1 deploy/bootstrap.sh dev

@@ -1,0 +1,1 @@
+"""Owns the private PostgreSQL, RabbitMQ and Redis of one machine, and what runs Tiercel on them."""

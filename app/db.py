@@ -5,19 +5,15 @@ An engine is made after the fork, never before: a socket shared by two processes
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import Enum, auto
-from typing import Any
 
+import psycopg2
 import psycopg2.errors
-from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from app.errors import Busy, Permanent, TiercelError, Transient, Unavailable
-
-Executor = Session | Connection
-"""What runs SQL: a session where objects are wanted, a bare connection on the hot path."""
 
 LOCK_TIMEOUT_MS = 1_000
 IDLE_IN_TRANSACTION_MS = 5_000
@@ -36,7 +32,7 @@ def make_engine(url: str, *, pool_size: int = 5, statement_timeout_ms: int = STA
         f"-c lock_timeout={LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
         f"-c statement_timeout={statement_timeout_ms} -c timezone=UTC"
     )
-    engine = create_engine(
+    return create_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
@@ -52,33 +48,31 @@ def make_engine(url: str, *, pool_size: int = 5, statement_timeout_ms: int = STA
             "tcp_user_timeout": 5_000,
         },
     )
-    event.listen(engine, "before_cursor_execute", _take_along, retval=True)
-    return engine
 
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Turn the driver's errors into ours: Busy, Unavailable, Transient or Permanent."""
+    """Turn the errors of SQLAlchemy and of the driver into ours: Busy, Unavailable, Transient or Permanent."""
     try:
         yield
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, psycopg2.Error) as error:
         raise translate(error) from error
 
 
-def translate(error: SQLAlchemyError) -> TiercelError:
-    """Return our error for one of the driver's (PostgreSQL manual, appendix A: error codes)."""
+def translate(error: SQLAlchemyError | psycopg2.Error) -> TiercelError:
+    """Return our error for one of SQLAlchemy's or the driver's (PostgreSQL manual, appendix A: error codes)."""
     if isinstance(error, PoolTimeout):
         return Unavailable("every database connection is in use")
-    if not isinstance(error, DBAPIError):
-        return Permanent(f"{type(error).__name__}: {error}"[:500])
-    original = error.orig
+    original = error.orig if isinstance(error, DBAPIError) else error
     detail = f"{type(original).__name__}: {original}"[:500]
     code = getattr(original, "pgcode", None)
     if isinstance(original, _BUSY):
         return Busy(detail)
-    if isinstance(code, str) and code[:2] in {_CLASS_DATA, _CLASS_INTEGRITY, _CLASS_SYNTAX}:
+    if isinstance(original, SQLAlchemyError) or (
+        isinstance(code, str) and code[:2] in {_CLASS_DATA, _CLASS_INTEGRITY, _CLASS_SYNTAX}
+    ):
         return Permanent(detail)
-    if isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated:
+    if isinstance(original, (psycopg2.OperationalError, psycopg2.InterfaceError)):
         return Unavailable(f"the database can't serve: {detail}")
     return Transient(detail)
 
@@ -92,80 +86,3 @@ def transaction(engine: Engine) -> Iterator[Session]:
     """
     with database_errors(), Session(engine, expire_on_commit=False) as session, session.begin():
         yield session
-
-
-@contextmanager
-def work(engine: Engine) -> Iterator[Connection]:
-    """Open a bare connection in one transaction: for the hot path.
-
-    Its BEGIN travels with the first statement, and its COMMIT with the last one where that has the execution option
-    ``LAST`` (then its result isn't to be had): two round trips less an event.
-
-    Raises:
-        Busy, Unavailable, Transient, Permanent: what the database said.
-    """
-    with database_errors(), engine.connect() as plain:
-        connection = plain.execution_options(isolation_level="AUTOCOMMIT")
-        connection.info[_STATE] = _Ride.WAITING
-        try:
-            yield connection
-            if connection.info[_STATE] is _Ride.OPEN:
-                connection.exec_driver_sql("COMMIT")
-        except BaseException:
-            _roll_back(connection)
-            raise
-        finally:
-            if not connection.invalidated:
-                connection.info.pop(_STATE, None)
-
-
-@contextmanager
-def statement(engine: Engine) -> Iterator[Connection]:
-    """Open a bare connection on which each statement is a transaction of its own: no BEGIN, no COMMIT to wait for.
-
-    With the execution option ``SOON`` a statement is visible at once, and safe from a crash of the server a moment
-    later (PostgreSQL manual, 30.4: asynchronous commit).
-
-    Raises:
-        Busy, Unavailable, Transient, Permanent: what the database said.
-    """
-    with database_errors(), engine.connect() as plain:
-        yield plain.execution_options(isolation_level="AUTOCOMMIT")
-
-
-LAST = {"tiercel_last": True}
-SOON = {"tiercel_soon": True}
-_STATE = "tiercel_transaction"
-
-
-class _Ride(Enum):
-    WAITING = auto()
-    """The next statement takes BEGIN along."""
-    OPEN = auto()
-    DONE = auto()
-
-
-def _take_along(  # noqa: PLR0913, PLR0917  # SQLAlchemy's signature
-    connection: Connection, _cursor: Any, sql: str, parameters: Any, context: Any, _many: bool
-) -> tuple[str, Any]:
-    """Put BEGIN, COMMIT or the commit's kind into a statement's own message (simple query protocol)."""
-    options = {} if context is None else context.execution_options
-    if connection.info.get(_STATE) is _Ride.WAITING:
-        connection.info[_STATE] = _Ride.OPEN
-        sql = f"BEGIN;{sql}"
-    if options.get("tiercel_last") and connection.info.get(_STATE) is _Ride.OPEN:
-        connection.info[_STATE] = _Ride.DONE
-        sql = f"{sql};COMMIT"
-    if options.get("tiercel_soon"):
-        sql = f"SET LOCAL synchronous_commit = off;{sql}"
-    return sql, parameters
-
-
-def _roll_back(connection: Connection) -> None:
-    if connection.invalidated or connection.info[_STATE] is _Ride.WAITING:
-        return
-    connection.info[_STATE] = _Ride.DONE
-    try:
-        connection.exec_driver_sql("ROLLBACK")
-    except SQLAlchemyError:
-        connection.invalidate()

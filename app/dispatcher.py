@@ -19,7 +19,8 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 
-from app.db import database_errors, work
+from app.bare import work
+from app.db import database_errors
 from app.errors import TiercelError, Unavailable
 from app.inbox import due
 from app.inbox.due import LaneLoad

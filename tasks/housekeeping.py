@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from app.db import work
+from app.bare import work
 from app.resources import Resources
 
 _BATCH = 1000

@@ -7,7 +7,7 @@ from typing import TypeVar
 import structlog
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
 
-from app.db import statement, work
+from app.bare import statement, work
 from app.errors import Busy, ClaimLost, TiercelError, Transient, Unavailable
 from app.handlers.apply import Applied, apply
 from app.inbox import claim as inbox

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import TextClause, text
 
-from app.db import Executor
+from app.bare import LATER, Executor
 from app.handlers import handler_for, projections
 from app.handlers.gate import Position, State, Verdict, judge
 from app.handlers.registry import NotProjectable
@@ -73,11 +73,12 @@ def apply(session: Executor, event: StoredEvent) -> Applied:
 
 def _record_fact(session: Executor, event: StoredEvent, data: JsonValue) -> bool:
     values = {**_owner(event), "event_id": event.id, "type": event.type}
-    if not session.execute(_RECORD_FACT, values).rowcount:  # type: ignore[attr-defined]  # an INSERT has one
+    recorded: Any = session.execute(_RECORD_FACT, values)
+    if not recorded.rowcount:
         return False
     if event.entity_type == "lead" and event.operation is not Operation.DELETE:
         columns = projections.lead(data if isinstance(data, dict) else {})
-        session.execute(_RECORD_LEAD, {**values, **columns, "captured_at": event.received_at})
+        session.execute(_RECORD_LEAD, {**values, **columns, "captured_at": event.received_at}, execution_options=LATER)
     return True
 
 
@@ -98,7 +99,8 @@ def _write_state(session: Executor, event: StoredEvent, data: JsonValue) -> tupl
     }
     current = session.execute(_LOCK_ENTITY, _owner(event)).one_or_none()
     if current is None:
-        if session.execute(_MAKE_ENTITY, values).rowcount:  # type: ignore[attr-defined]  # an INSERT has one
+        made: Any = session.execute(_MAKE_ENTITY, values)
+        if made.rowcount:
             return Verdict.WRITE, _project(session, event, data, new=True)
         # Another worker has just made it; its transaction has ended by now.
         current = session.execute(_LOCK_ENTITY, _owner(event)).one()
@@ -112,7 +114,7 @@ def _write_state(session: Executor, event: StoredEvent, data: JsonValue) -> tupl
     if position.ties_with(standing.position):
         notes.append({"step": "tie", "with": str(current.event_id)})
     if verdict in {Verdict.WRITE, Verdict.ADVANCE}:
-        session.execute(_WRITE_ENTITY, values)
+        session.execute(_WRITE_ENTITY, values, execution_options=LATER)
         notes += _project(session, event, data, new=False)
     return verdict, notes
 
@@ -133,9 +135,10 @@ def _project(session: Executor, event: StoredEvent, data: JsonValue, *, new: boo
             notes.append({"step": "not projected", "detail": str(error)})
     drop_others, upsert = _typed_statements(handler.model)  # type: ignore[arg-type]  # a class has a hash
     if not new and (handler.many or not rows):
-        session.execute(drop_others, {**_owner(event), "keys": [row["key"] for row in rows]})
+        kept = {**_owner(event), "keys": [row["key"] for row in rows]}
+        session.execute(drop_others, kept, execution_options=LATER)
     for row in rows:
-        session.execute(upsert, {**_owner(event), **row, "version": event.version})
+        session.execute(upsert, {**_owner(event), **row, "version": event.version}, execution_options=LATER)
     return notes
 
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy import CursorResult, TextClause, text
+from sqlalchemy import TextClause, text
 
-from app.db import LAST, SOON, Executor
+from app.bare import LAST, SOON, Executor
 from app.errors import ClaimLost
 from app.inbox.wake import wake
 from app.incoming import Operation, StoredEvent
@@ -236,5 +236,5 @@ def _json(notes: Sequence[dict[str, Any]]) -> str:
 
 
 def _changed(session: Executor, statement: TextClause, values: dict[str, Any]) -> int:
-    result = session.execute(statement, values)
-    return result.rowcount if isinstance(result, CursorResult) else 0
+    result: Any = session.execute(statement, values)
+    return int(result.rowcount)

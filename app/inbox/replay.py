@@ -4,7 +4,7 @@ import uuid
 
 from sqlalchemy import text
 
-from app.db import Executor
+from app.bare import Executor
 from app.errors import Rejected
 from app.inbox.read import EventUnknown
 from app.inbox.wake import wake

@@ -12,7 +12,7 @@ from typing import Any
 import orjson
 from sqlalchemy import text
 
-from app.db import Executor
+from app.bare import Executor
 from app.handlers import handler_for
 from app.inbox.ids import new_event_id
 from app.incoming import Clock, Incoming, Operation
@@ -139,7 +139,7 @@ RETURNING id, dispatched_at IS NOT NULL
 _WON_KEYS = text("SELECT digest FROM event_key WHERE event_id = :own AND digest = ANY(CAST(:digests AS bytea[]))")
 
 _FIND_FIRST = text("""
-SELECT k.digest, k.event_id, k.fingerprint, k.lane, e.status, e.outcome, e.lane
+SELECT k.digest, k.event_id, k.fingerprint, k.lane AS key_lane, e.status, e.outcome, e.lane
 FROM event_key k LEFT JOIN event e ON e.id = k.event_id
 WHERE k.source_id = :source_id AND k.digest = ANY(CAST(:digests AS bytea[]))
 """)
@@ -215,6 +215,9 @@ def _first(session: Executor, event: NewEvent) -> Stored:
     won = session.execute(_WON_KEYS, {"own": event.id, "digests": list(event.keys)})
     own = [bytes(row[0]) for row in won]
     lost = [digest for digest in event.keys if digest not in own]
+    if not lost:
+        # It is the second try of a commit whose answer was lost.
+        return _new(event, publish=not event.quarantined)
     found = session.execute(_FIND_FIRST, {"source_id": event.source_id, "digests": lost}).all()
     if not found:
         return Stored(Kept.SOURCE_CHANGED, event.id, Status.PENDING, None, event.decision.lane)

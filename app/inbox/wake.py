@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from app.db import Executor
+from app.bare import Executor
 
 CHANNEL = "tiercel_dispatch"
 """The NOTIFY channel that wakes the dispatcher."""

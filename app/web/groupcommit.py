@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from app.errors import TiercelError, Unavailable
+from app.errors import Permanent, TiercelError, Unavailable
 from app.inbox.store import NewEvent, Stored
 
 _GROUP = 100
@@ -81,7 +81,8 @@ class GroupCommit:
             return
         try:
             stored = self._store_group([item.event for item in items])
-        except TiercelError as error:
+        except Exception as caught:  # noqa: BLE001  # this thread must outlive whatever one event does to it
+            error = caught if isinstance(caught, TiercelError) else Permanent(f"{type(caught).__name__}: {caught}")
             if len(items) > 1 and not isinstance(error, Unavailable):
                 # One bad event harms only itself.
                 for item in items:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from app.db import work
+from app.bare import work
 from app.endpoints import Endpoint
 from app.errors import SignatureInvalid, Unavailable
 from app.inbox.store import Kept, NewEvent, Stored, prepare, store
@@ -69,9 +69,16 @@ class Receiver:
         )
 
     def _store_group(self, events: Sequence[NewEvent]) -> list[Stored]:
-        with work(self.resources.engine) as session:
-            stored = store(session, events)
+        try:
+            stored = self._store_once(events)
+        except Unavailable:
+            # A connection that died while idle shows it only now: once more on a new one.
+            stored = self._store_once(events)
         for event in stored:
             if event.publish:
                 self._outbox.put(Dispatch(Pointer(event.id, 0), event.lane, event.priority))
         return stored
+
+    def _store_once(self, events: Sequence[NewEvent]) -> list[Stored]:
+        with work(self.resources.engine) as session:
+            return store(session, events)

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from app import endpoints
+from app.bare import work
 from app.db import transaction
 from app.errors import Permanent
 from app.inbox.store import Kept, Stored, store
@@ -152,3 +153,14 @@ def test_concurrent_groups_of_the_same_events_store_each_once(inbox: Inbox) -> N
     kept = [stored.kept for answer in answers for stored in answer]
     assert (kept.count(Kept.NEW), kept.count(Kept.DUPLICATE)) == (30, 90)
     assert inbox.sql("SELECT count(*) FROM event") == [(30,)]
+
+
+def test_a_commit_whose_answer_was_lost_is_known_when_it_is_tried_again(inbox: Inbox) -> None:
+    prepared = inbox.prepared(incoming())
+    answers = []
+    for _ in range(2):
+        with work(inbox.engine) as session:
+            answers += store(session, [prepared])
+    assert [answer.kept for answer in answers] == [Kept.NEW, Kept.NEW]
+    assert answers[1].publish
+    assert inbox.sql("SELECT count(*) FROM event") == [(1,)]

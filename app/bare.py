@@ -1,0 +1,184 @@
+"""Owns the hot path to PostgreSQL: the driver's own cursor on the engine's pool, with as few round trips as can be.
+
+SQLAlchemy's engine owns the connections and its models the schema; here its statement machinery is left out, which
+costs several times what the driver does (docs/decisions/0011-bare-connections-on-the-hot-path.md).
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum, auto
+from functools import cache
+from typing import Any
+
+import psycopg2
+from psycopg2.extras import NamedTupleCursor
+from sqlalchemy import Engine, TextClause
+from sqlalchemy.orm import Session
+
+from app.db import database_errors
+
+LAST: dict[str, Any] = {"last": True}
+"""The statement takes COMMIT along; its result isn't to be had."""
+SOON: dict[str, Any] = {"soon": True}
+"""The commit is visible at once, and safe from a crash of the server a moment later (PostgreSQL manual, 30.4)."""
+LATER: dict[str, Any] = {"later": True}
+"""The statement travels with the next one; its result isn't to be had."""
+_PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
+
+
+class _Transaction(Enum):
+    EACH = auto()
+    """Each statement is one of its own."""
+    WAITING = auto()
+    """The next statement takes BEGIN along."""
+    OPEN = auto()
+    DONE = auto()
+
+
+class Answer:
+    """What a statement returned, with the few words of SQLAlchemy's result that we use."""
+
+    def __init__(self, cursor: Any) -> None:
+        self.rowcount: int = -1 if cursor is None else cursor.rowcount
+        self._rows: list[Any] = cursor.fetchall() if cursor is not None and cursor.description else []
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._rows)
+
+    def all(self) -> list[Any]:
+        """Return every row."""
+        return self._rows
+
+    def one_or_none(self) -> Any:
+        """Return the row, or None; there is never more than one where this is asked."""
+        return self._rows[0] if self._rows else None
+
+    def one(self) -> Any:
+        """Return the row that is there."""
+        return self._rows[0]
+
+    def scalar_one(self) -> Any:
+        """Return the first column of the row that is there."""
+        return self._rows[0][0]
+
+    def scalar_one_or_none(self) -> Any:
+        """Return the first column of the row, or None."""
+        return self._rows[0][0] if self._rows else None
+
+
+class Bare:
+    """A connection of the driver that runs the same statements as a session does."""
+
+    def __init__(self, connection: Any, transaction: _Transaction) -> None:
+        self._connection = connection
+        self._transaction = transaction
+        self._later: list[bytes] = []
+
+    def execute(
+        self,
+        statement: TextClause,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        execution_options: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Run a statement; its options are LAST, LATER and SOON.
+
+        Raises:
+            psycopg2.Error: the database refused, or isn't there.
+        """
+        options = execution_options or {}
+        with self._connection.cursor(cursor_factory=NamedTupleCursor) as cursor:
+            sql = cursor.mogrify(_driver_sql(statement.text), parameters or {})
+            if options.get("later"):
+                self._later.append(sql)
+                return Answer(None)
+            cursor.execute(b";".join([*self._before(options), sql, *self._behind(options)]))
+            return Answer(cursor)
+
+    def _before(self, options: Mapping[str, Any]) -> list[bytes]:
+        before, self._later = self._later, []
+        if options.get("soon"):
+            before.insert(0, b"SET LOCAL synchronous_commit = off")
+        if self._transaction is _Transaction.WAITING:
+            self._transaction = _Transaction.OPEN
+            before.insert(0, b"BEGIN")
+        return before
+
+    def _behind(self, options: Mapping[str, Any]) -> list[bytes]:
+        if not options.get("last") or self._transaction is not _Transaction.OPEN:
+            return []
+        self._transaction = _Transaction.DONE
+        return [b"COMMIT"]
+
+    def end(self, command: str) -> None:
+        """End an open transaction with COMMIT or ROLLBACK."""
+        if self._transaction in {_Transaction.OPEN, _Transaction.DONE} and command == "ROLLBACK":
+            self._transaction = _Transaction.EACH
+            self._plain(command)
+        elif self._transaction is _Transaction.OPEN:
+            self._transaction = _Transaction.DONE
+            self._plain(b";".join([*self._later, command.encode()]))
+
+    def _plain(self, command: str | bytes) -> None:
+        with self._connection.cursor() as cursor:
+            cursor.execute(command)
+
+
+Executor = Session | Bare
+"""What runs SQL: a session where objects are wanted, a bare connection on the hot path."""
+
+
+@contextmanager
+def work(engine: Engine) -> Iterator[Bare]:
+    """Open a bare connection in one transaction: commit at the end, roll back on any error, in our error tree.
+
+    Raises:
+        Busy, Unavailable, Transient, Permanent: what the database said.
+    """
+    with _bare(engine, _Transaction.WAITING) as connection:
+        yield connection
+        connection.end("COMMIT")
+
+
+@contextmanager
+def statement(engine: Engine) -> Iterator[Bare]:
+    """Open a bare connection on which each statement is a transaction of its own: no BEGIN, no COMMIT to wait for.
+
+    Raises:
+        Busy, Unavailable, Transient, Permanent: what the database said.
+    """
+    with _bare(engine, _Transaction.EACH) as connection:
+        yield connection
+
+
+@contextmanager
+def _bare(engine: Engine, transaction: _Transaction) -> Iterator[Bare]:
+    with database_errors():
+        pooled = engine.raw_connection()
+        driver: Any = pooled.driver_connection
+        driver.autocommit = True
+        bare = Bare(driver, transaction)
+        try:
+            yield bare
+        except BaseException:
+            if not driver.closed:
+                try:
+                    bare.end("ROLLBACK")
+                except psycopg2.Error:
+                    driver.close()
+            raise
+        finally:
+            if driver.closed:
+                # One gone connection says that the others of the pool are gone, too.
+                pooled.invalidate()
+                engine.dispose()
+            else:
+                driver.autocommit = False
+            pooled.close()
+
+
+@cache
+def _driver_sql(sql: str) -> str:
+    """Return a statement with its parameters written as the driver wants them."""
+    return _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))

@@ -1,0 +1,131 @@
+"""Bare connections: whole transactions in few round trips, and nothing left open behind an error."""
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import Engine, text
+
+from app.bare import LAST, SOON, statement, work
+from app.db import make_engine, transaction
+from app.errors import Busy, Permanent, Transient, Unavailable
+from config.settings import Settings
+
+
+@pytest.fixture
+def table(engine: Engine) -> Iterator[Engine]:
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE IF EXISTS bare_test"))
+        connection.execute(text("CREATE TABLE bare_test (n int PRIMARY KEY)"))
+    yield engine
+    with engine.begin() as connection:
+        connection.execute(text("DROP TABLE bare_test"))
+
+
+INSERT = text("INSERT INTO bare_test VALUES (:n) RETURNING n")
+SETTING = text("SELECT current_setting('synchronous_commit')")
+COUNT = text("SELECT count(*) FROM bare_test")
+
+
+def count(engine: Engine) -> int:
+    with statement(engine) as connection:
+        return int(connection.execute(COUNT).scalar_one())
+
+
+def test_work_commits_at_its_end_and_not_before(table: Engine) -> None:
+    with work(table) as connection:
+        assert [row.n for row in connection.execute(INSERT, {"n": 1})] == [1]
+        assert count(table) == 0
+    assert count(table) == 1
+
+
+def test_the_last_statement_may_take_the_commit_along(table: Engine) -> None:
+    with work(table) as connection:
+        connection.execute(INSERT, {"n": 1})
+        connection.execute(INSERT, {"n": 2}, execution_options=LAST)
+        assert count(table) == 2
+
+
+def test_work_without_a_statement_is_nothing(table: Engine) -> None:
+    with work(table):
+        pass
+    assert count(table) == 0
+
+
+def test_an_error_keeps_nothing_and_leaves_no_transaction_open(table: Engine) -> None:
+    for options in ({}, LAST):
+        with pytest.raises(Permanent), work(table) as connection:
+            connection.execute(INSERT, {"n": 1})
+            connection.execute(INSERT, {"n": 1}, execution_options=options)
+    with pytest.raises(ZeroDivisionError), work(table) as connection:
+        connection.execute(INSERT, {"n": 1})
+        raise ZeroDivisionError
+    assert count(table) == 0
+    with table.connect() as connection:
+        states = connection.execute(text("SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'"))
+        assert states.scalar_one() == 0
+
+
+def test_a_statement_that_commits_soon_is_visible_at_once_and_changes_no_other(table: Engine) -> None:
+    with statement(table) as connection:
+        before = connection.execute(SETTING).scalar_one()
+        assert connection.execute(INSERT, {"n": 1}, execution_options=SOON).one().n == 1
+        assert connection.execute(SETTING, execution_options=SOON).scalar_one() == "off"
+        assert connection.execute(SETTING).scalar_one() == before
+    assert count(table) == 1
+
+
+def test_a_session_after_bare_work_is_a_transaction_again(table: Engine) -> None:
+    one = make_engine(table.url.render_as_string(hide_password=False), pool_size=1)
+    with statement(one) as connection:
+        connection.execute(INSERT, {"n": 1})
+    with pytest.raises(ZeroDivisionError), transaction(one) as session:
+        session.execute(INSERT, {"n": 2})
+        raise ZeroDivisionError
+    assert count(table) == 1
+    one.dispose()
+
+
+def test_a_lock_that_is_not_free_in_time_is_busy(table: Engine) -> None:
+    with work(table) as holder:
+        holder.execute(text("LOCK TABLE bare_test"))
+        with pytest.raises(Busy), statement(table) as connection:
+            connection.execute(COUNT)
+
+
+def test_a_connection_that_was_ended_is_unavailable_once_and_then_made_anew(table: Engine) -> None:
+    one = make_engine(table.url.render_as_string(hide_password=False), pool_size=2)
+    with statement(one) as connection:
+        backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    with statement(table) as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": backend})
+    with pytest.raises(Unavailable), work(one) as connection:
+        connection.execute(COUNT)
+    assert count(one) == 0
+    one.dispose()
+
+
+def test_a_pool_that_is_empty_for_too_long_is_unavailable(table: Engine, settings: Settings) -> None:
+    one = make_engine(table.url.render_as_string(hide_password=False), pool_size=1)
+    with statement(one), pytest.raises(Unavailable, match="in use"), statement(one):
+        pass
+    one.dispose()
+
+
+def test_what_the_driver_cannot_name_is_worth_another_try(table: Engine) -> None:
+    with pytest.raises(Transient), statement(table) as connection:
+        connection.execute(text("DO $$ BEGIN RAISE 'odd'; END $$"))
+
+
+def test_threads_share_an_engine(table: Engine) -> None:
+    def insert(first: int) -> None:
+        for n in range(first, first + 20):
+            with work(table) as connection:
+                connection.execute(INSERT, {"n": n})
+
+    threads = [threading.Thread(target=insert, args=(first,)) for first in (0, 100, 200)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert count(table) == 60

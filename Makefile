@@ -29,11 +29,11 @@ check: dev ## what CI runs: format, lint, types, imports, dependencies, compose,
 demo: runtime ## beside a running `make up`: send a flash-sale day and show what became of it
 	$(PY) -m bench.demo $(ARGS)
 
-bench: runtime ## measure
-	$(PY) -m bench $(ARGS)
+bench: runtime ## beside a running `make up`: measure its latency
+	$(PY) -m bench.latency $(ARGS)
 
-soak: runtime ## measure for an hour, with crashes
-	$(PY) -m bench.soak $(ARGS)
+soak: runtime ## beside a running `make up`: 10,000 mutated requests, and what must still hold
+	$(PY) -m bench.soak.fuzz $(ARGS)
 
 test-versions: dev ## integration and acceptance tests on old and new servers (root on Debian; debootstrap)
 	@deploy/versions.sh

@@ -54,6 +54,8 @@ class Report:
 
     rate: float
     seconds: float
+    mix: Sequence[int]
+    """High, medium and low, in percent."""
     idle: dict[str, Spread] = field(default_factory=dict)
     steady: dict[str, Spread] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
@@ -124,7 +126,7 @@ def idle(target: Target, sender: Sender, key: str) -> dict[str, Spread]:
 
 def steady(target: Target, sender: Sender, report: Report) -> None:
     """Send ``rate`` events a second for ``seconds``, and commit a row every 50 ms beside it; fill the report."""
-    requests = _requests(sender, round(report.rate * report.seconds), report.rate)
+    requests = _requests(sender, round(report.rate * report.seconds), report.rate, report.mix)
     with _commits(target) as commits_ms:
         shots = fire(target.host, target.port, requests, report.rate)
         took = list(commits_ms)
@@ -148,11 +150,11 @@ def _spread_of(shots: Sequence[Shot], late: float) -> Spread:
     return spread([(shot.took_s + late * shot.late_s) * 1000 for shot in shots])
 
 
-def _requests(sender: Sender, count: int, rate: float) -> list[bytes]:
+def _requests(sender: Sender, count: int, rate: float, mix: Sequence[int]) -> list[bytes]:
     dice = Random(count)
     began = time.time()
     made: list[bytes] = []
-    for number, event_type in enumerate(dice.choices(list(MIX), list(MIX.values()), k=count)):
+    for number, event_type in enumerate(dice.choices(list(MIX), mix, k=count)):
         entity_id = f"{number}" if event_type == "log.recorded" else f"{dice.randrange(1000)}"
         data = {"id": entity_id, "amount": "19.90", "currency": "EUR", "name": "steady", "n": number}
         body = _body(event_type, began + number / rate, data)
@@ -260,10 +262,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.latency", description="Measure a running Tiercel.")
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second (%(default)g)")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (%(default)g)")
+    parser.add_argument("--mix", default="/".join(map(str, MIX.values())), help="high/medium/low in %% (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON only")
     words = parser.parse_args()
     console = Console(width=None if sys.stdout.isatty() else 100)
-    report = Report(words.rate, words.seconds)
+    report = Report(words.rate, words.seconds, [int(part) for part in words.mix.split("/")])
     try:
         target = find_target()
         wanted: dict[str, tuple[str, dict[str, object]]] = {"idle": ("standard", {}), "steady": ("standard", {})}

@@ -34,29 +34,34 @@ def process_pointers(resources: Resources, pairs: Sequence[Sequence[object]]) ->
     Raises:
         ValueError: a pair isn't one; the message is somebody else's.
     """
-    pointers = [Pointer(uuid.UUID(str(event_id)), int(str(generation))) for event_id, generation in pairs]
-    for pointer in pointers:
+    process(resources, [Pointer(uuid.UUID(str(event_id)), int(str(generation))) for event_id, generation in pairs])
+
+
+def process(resources: Resources, pointers: Sequence[Pointer]) -> None:
+    """Lock each pointer's entity, claim and apply; whatever fails is on the row, never in the message."""
+    try:
+        found = _held(lambda: _waiting(resources, pointers))
+    except TiercelError as error:
+        _left_to_dispatcher(error)
+        return
+    for pointer, event in found:
         structlog.contextvars.bind_contextvars(event_id=str(pointer.event_id))
         try:
-            process_pointer(resources, pointer)
+            _with_entity(resources, pointer, event)
+        except TiercelError as error:
+            _left_to_dispatcher(error)
         finally:
             structlog.contextvars.clear_contextvars()
 
 
-def process_pointer(resources: Resources, pointer: Pointer) -> None:
-    """Lock the pointer's entity, claim and apply; whatever fails is on the row, never in the message."""
-    try:
-        event = _held(lambda: _waiting(resources, pointer))
-        if event is not None:
-            _with_entity(resources, pointer, event)
-    except TiercelError as error:
-        # The row is the truth: an expired lease or an old pointer comes back through the dispatcher.
-        _LOG.warning("left to the dispatcher", action="left_to_dispatcher", error=repr(error))
+def _left_to_dispatcher(error: TiercelError) -> None:
+    # The row is the truth: an expired lease or an old pointer comes back through the dispatcher.
+    _LOG.warning("left to the dispatcher", action="left_to_dispatcher", error=repr(error))
 
 
-def _waiting(resources: Resources, pointer: Pointer) -> Waiting | None:
+def _waiting(resources: Resources, pointers: Sequence[Pointer]) -> list[tuple[Pointer, Waiting]]:
     with statement(resources.engine) as session:
-        return inbox.waiting(session, pointer)
+        return inbox.waiting(session, pointers)
 
 
 def _with_entity(resources: Resources, pointer: Pointer, event: Waiting) -> None:

@@ -97,12 +97,14 @@ def _write_state(session: Executor, event: StoredEvent, data: JsonValue) -> tupl
         "data": offered.data,
         "event_id": event.id,
     }
-    current = session.execute(_LOCK_ENTITY, _owner(event)).one_or_none()
+    # What is probably new is inserted first, what is probably there is looked up first: a round trip less either way.
+    likely_new = event.operation is Operation.CREATE or handler_for(event.entity_type).always_fact
+    current = None if likely_new else session.execute(_LOCK_ENTITY, _owner(event)).one_or_none()
     if current is None:
         made: Any = session.execute(_MAKE_ENTITY, values)
         if made.rowcount:
             return Verdict.WRITE, _project(session, event, data, new=True)
-        # Another worker has just made it; its transaction has ended by now.
+        # It was there, or another worker has just made it; that one's transaction has ended by now.
         current = session.execute(_LOCK_ENTITY, _owner(event)).one()
     standing = State(
         Position(current.version, current.sequence, Operation(current.operation), bytes(current.fingerprint)),

@@ -45,8 +45,8 @@ class Claim:
 # Where a statement goes by id, its status is compared behind a cast: else the planner, whose figures are always old
 # here, takes one of the partial indexes over status for almost empty and reads all of it instead of one row.
 _WAITING = text("""
-SELECT source_id, entity_type, entity_id, fact, parked_at IS NOT NULL FROM event
-WHERE id = :id AND generation = :generation AND CAST(status AS int) = 0 AND due_at <= now()
+SELECT id, generation, source_id, entity_type, entity_id, fact, parked_at IS NOT NULL FROM event
+WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = 0 AND due_at <= now()
 """)
 
 # A fact is claimed itself. A state event stands for its entity: the newest one that is due goes first, whichever
@@ -117,10 +117,11 @@ RETURNING id, generation, lane, priority
 """)
 
 
-def waiting(session: Executor, pointer: Pointer) -> Waiting | None:
-    """Return whose event a pointer names, or None where there is nothing to do: done, claimed, not due, or older."""
-    row = session.execute(_WAITING, {"id": pointer.event_id, "generation": pointer.generation}).one_or_none()
-    return None if row is None else Waiting(*row)
+def waiting(session: Executor, pointers: Sequence[Pointer]) -> list[tuple[Pointer, Waiting]]:
+    """Return whose events the pointers name, in order, without those that are done, claimed, not due or older."""
+    rows = session.execute(_WAITING, {"ids": [str(pointer.event_id) for pointer in pointers]})
+    found = {Pointer(row[0], row[1]): Waiting(*row[2:]) for row in rows}
+    return [(pointer, found[pointer]) for pointer in pointers if pointer in found]
 
 
 def claim(session: Executor, pointer: Pointer, event: Waiting, lease_s: float) -> Claim | None:

@@ -5,6 +5,7 @@ import time
 
 import orjson
 from flask import Blueprint, Response, current_app, request
+from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.errors import BodyMalformed, BodyTooLarge, ContentTypeUnsupported
@@ -40,7 +41,7 @@ def _body() -> bytes:
         with contextlib.suppress(OSError):
             request.environ["wsgi.input"].read(2 * current_app.config["MAX_CONTENT_LENGTH"])
         raise BodyTooLarge from None
-    except OSError as error:
+    except (OSError, ParseException) as error:
         # gunicorn's way to say that the chunks of a body aren't chunks, or that the sender is gone.
         raise BodyMalformed("the body can't be read") from error
 

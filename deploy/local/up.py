@@ -144,12 +144,12 @@ class Up:
         for line in (
             "",
             f"Tiercel is ready ({time.monotonic() - self.began:.1f} s).",
-            f"  receiver   http://{host}/webhooks/SOURCE   (desk: http://{host}/docs)",
+            f"  receiver   http://{host}/webhooks/SOURCE   (desk: http://{host}/v1, with a key)",
             f"  Flower     {flower}   user {settings.flower_user}, password {password}",
             f"  logs       here, and of the servers in {self.home / 'logs'}",
             "  first source, in a second terminal:",
             '    .venv/bin/tiercel sources add shop --kind standard --secret "whsec_$(openssl rand -base64 24)"',
-            "    .venv/bin/tiercel send shop price.updated     (or the whole day: make demo)",
+            "    .venv/bin/tiercel send shop     (or the whole day: make demo)",
             "Ctrl-C stops everything.",
             "",
         ):

@@ -17,7 +17,7 @@ from app.pointers import Pointer
 from app.resources import Resources
 from app.web.factory import create_app
 from config.settings import Settings
-from tasks.process import process_pointer
+from tasks.process import process
 from tests.factories import Inbox, incoming
 
 
@@ -56,7 +56,7 @@ def desk(flask_app: Flask, inbox: Inbox) -> Desk:
 def applied(resources: Resources, inbox: Inbox, *events: Any) -> list[str]:
     pointers = [inbox.pointer(event) for event in events]
     for pointer in pointers:
-        process_pointer(resources, pointer)
+        process(resources, [pointer])
     return [str(pointer.event_id) for pointer in pointers]
 
 
@@ -227,7 +227,7 @@ def test_an_ended_event_is_replayed_through_the_same_gate(
     assert response.json is not None
     assert (response.json["id"], response.json["status"], response.json["attempts"]) == (event_id, "pending", 0)
     assert writer.post(f"/v1/events/{event_id}/replay").status_code == 409
-    process_pointer(resources, Pointer(uuid.UUID(event_id), 0))
+    process(resources, [Pointer(uuid.UUID(event_id), 0)])
     replayed = writer.json(f"/v1/events/{event_id}")
     assert replayed["outcome"] == "stale"
     assert "replayed" in [step["step"] for step in replayed["timeline"]]
@@ -238,7 +238,7 @@ def test_a_replayed_fact_ends_unchanged(inbox: Inbox, resources: Resources, flas
     writer = Desk(flask_app.test_client(), inbox, Scope.WRITE)
     (event_id,) = applied(resources, inbox, incoming("order.paid"))
     assert writer.post(f"/v1/events/{event_id}/replay").status_code == 202
-    process_pointer(resources, Pointer(uuid.UUID(event_id), 0))
+    process(resources, [Pointer(uuid.UUID(event_id), 0)])
     assert writer.json(f"/v1/events/{event_id}")["outcome"] == "unchanged"
     assert inbox.sql("SELECT count(*) FROM fact") == [(1,)]
 

@@ -19,7 +19,7 @@ from app.pointers import Pointer
 from app.resources import Resources
 from bench.reference import Accepted, Row, accepted, reference
 from config.settings import Settings
-from tasks.process import process_pointer
+from tasks.process import process
 from tests.factories import Inbox, incoming
 
 WORKERS = 3
@@ -56,7 +56,7 @@ EVENTS = st.lists(
 def work(resources: Resources, pointers: list[Pointer], start: threading.Barrier) -> None:
     start.wait()
     for pointer in pointers:
-        process_pointer(resources, pointer)
+        process(resources, [pointer])
 
 
 @hypothesis_settings(max_examples=25)
@@ -115,5 +115,5 @@ def finish(inbox: Inbox, resources: Resources, ids: list[uuid.UUID]) -> None:
             return
         inbox.sql("UPDATE event SET due_at = now() WHERE status = 0")
         for event_id in waiting:
-            process_pointer(resources, Pointer(event_id, 0))
+            process(resources, [Pointer(event_id, 0)])
     raise AssertionError("events still wait")

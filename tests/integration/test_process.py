@@ -22,12 +22,12 @@ from app.locks import Held
 from app.models import Event, Outcome, Price, Status
 from app.pointers import Pointer
 from app.resources import Resources
-from tasks.process import process_pointer, process_pointers
+from tasks.process import process, process_pointers
 from tests.factories import Inbox, incoming
 
 
 def run(resources: Resources, inbox: Inbox, pointer: Pointer) -> Event:
-    process_pointer(resources, pointer)
+    process(resources, [pointer])
     return inbox.event(pointer.event_id)
 
 
@@ -69,7 +69,7 @@ def test_a_pointer_that_comes_twice_does_nothing_the_second_time(resources: Reso
 def test_a_pointer_of_another_generation_or_of_no_event_does_nothing(resources: Resources, inbox: Inbox) -> None:
     pointer = inbox.pointer(incoming())
     assert run(resources, inbox, replace(pointer, generation=7)).status is Status.PENDING
-    process_pointer(resources, Pointer(uuid.uuid4(), 0))
+    process(resources, [Pointer(uuid.uuid4(), 0)])
 
 
 def test_an_event_that_is_not_due_yet_waits(resources: Resources, inbox: Inbox) -> None:
@@ -139,19 +139,19 @@ def test_a_claim_takes_the_newest_waiting_event_and_supersedes_the_older_ones(
     resources: Resources, inbox: Inbox
 ) -> None:
     pointers = [inbox.pointer(incoming(version=version, data={"n": version})) for version in (10, 30, 20)]
-    process_pointer(resources, pointers[0])
+    process(resources, [pointers[0]])
     ends = [inbox.event(pointer.event_id) for pointer in pointers]
     assert [end.outcome for end in ends] == [Outcome.SUPERSEDED, Outcome.APPLIED, Outcome.SUPERSEDED]
     assert [end.attempts for end in ends] == [0, 1, 0]
     assert ends[0].history == [{"step": "ended with a newer one", "by": str(pointers[1].event_id), "tie": False}]
-    process_pointer(resources, pointers[1])
+    process(resources, [pointers[1]])
     assert inbox.data() == '{"n":30}'
 
 
 def test_what_is_older_than_a_stale_event_ends_with_it(resources: Resources, inbox: Inbox) -> None:
     outcome(resources, inbox, incoming(version=9))
     pointers = [inbox.pointer(incoming(version=version, data={"n": version})) for version in (3, 5)]
-    process_pointer(resources, pointers[0])
+    process(resources, [pointers[0]])
     assert [inbox.event(pointer.event_id).outcome for pointer in pointers] == [Outcome.STALE, Outcome.STALE]
 
 
@@ -159,7 +159,7 @@ def test_what_is_older_than_a_tombstoned_event_ends_with_it(resources: Resources
     outcome(resources, inbox, incoming("price.deleted", version=9))
     types = {3: "price.deleted", 4: "price.updated", 5: "price.updated"}
     pointers = [inbox.pointer(incoming(name, version=version)) for version, name in types.items()]
-    process_pointer(resources, pointers[0])
+    process(resources, [pointers[0]])
     ends = [inbox.event(pointer.event_id).outcome for pointer in pointers]
     assert ends == [Outcome.STALE, Outcome.TOMBSTONED, Outcome.TOMBSTONED]
 
@@ -168,7 +168,7 @@ def test_a_final_delete_that_waits_with_a_newer_save_goes_first_and_wins(resourc
     deleted = inbox.pointer(incoming("price.deleted", version=None))
     newer = inbox.pointer(incoming(version=10**10))
     inbox.sql("UPDATE event SET status = 0, outcome = NULL")
-    process_pointer(resources, newer)
+    process(resources, [newer])
     assert inbox.event(deleted.event_id).outcome is Outcome.APPLIED
     assert inbox.event(newer.event_id).dispatched_at is None
     assert run(resources, inbox, newer).outcome is Outcome.TOMBSTONED
@@ -301,8 +301,7 @@ def test_a_locked_row_is_busy_and_costs_no_attempt(resources: Resources, inbox: 
 
 def claimed(resources: Resources, pointer: Pointer, lease_s: float = 10.0) -> inbox_claim.Claim:
     with transaction(resources.engine) as session:
-        waiting = inbox_claim.waiting(session, pointer)
-        assert waiting is not None
+        ((_, waiting),) = inbox_claim.waiting(session, [pointer])
         found = inbox_claim.claim(session, pointer, waiting, lease_s)
         assert found is not None
         return found
@@ -350,9 +349,8 @@ def test_two_claims_of_one_event_give_one(resources: Resources, inbox: Inbox) ->
 
     def try_it() -> None:
         with transaction(resources.engine) as session:
-            waiting = inbox_claim.waiting(session, pointer)
+            ((_, waiting),) = inbox_claim.waiting(session, [pointer])
             start.wait()
-            assert waiting is not None
             won.append(inbox_claim.claim(session, pointer, waiting, 10))
 
     together(try_it, 4)
@@ -368,12 +366,12 @@ def test_workers_at_once_on_one_entity_without_a_lock_leave_the_newest(resources
     def work() -> None:
         start.wait()
         for pointer in turn:
-            process_pointer(gone, pointer)
+            process(gone, [pointer])
 
     together(work, 4)
     for pointer in pointers:
         inbox.sql("UPDATE event SET due_at = now()")
-        process_pointer(gone, pointer)
+        process(gone, [pointer])
     assert inbox.data() == '{"n":12}'
     assert {inbox.event(pointer.event_id).status for pointer in pointers} == {Status.COMPLETED}
 
@@ -394,7 +392,7 @@ def test_a_database_that_is_away_leaves_the_event_to_the_dispatcher(
     away = Resources.open(
         resources.settings.model_copy(update={"database_url": "postgresql+psycopg2://127.0.0.1:1/none"})
     )
-    process_pointer(away, pointer)
+    process(away, [pointer])
     away.close()
     assert inbox.event(pointer.event_id).status is Status.PENDING
     assert datetime.now(UTC) > inbox.event(pointer.event_id).received_at

@@ -35,12 +35,11 @@ def stored(event: NewEvent) -> Stored:
 
 
 def test_one_bad_event_harms_only_itself(inbox: Inbox) -> None:
-    held = threading.Event()
-    sizes: list[int] = []
+    held, entered = threading.Event(), threading.Event()
 
     def store(events: list[NewEvent]) -> list[Stored]:
+        entered.set()
         held.wait()
-        sizes.append(len(events))
         if any(event.payload == "bad" for event in events):
             raise ValueError("a bad event")
         return [stored(event) for event in events]
@@ -58,9 +57,11 @@ def test_one_bad_event_harms_only_itself(inbox: Inbox) -> None:
             answers.append(error)
 
     threads = [threading.Thread(target=send, args=(event,)) for event in [*events, bad]]
-    for thread in threads:
+    threads[0].start()
+    entered.wait()
+    for thread in threads[1:]:
         thread.start()
-    wait_until(lambda: len(commits._waiting) >= 5)
+    wait_until(lambda: len(commits._waiting) == 5)
     held.set()
     for thread in threads:
         thread.join()
@@ -70,15 +71,16 @@ def test_one_bad_event_harms_only_itself(inbox: Inbox) -> None:
 
 
 def test_a_request_that_gave_up_waiting_is_not_stored_later(inbox: Inbox) -> None:
-    held = threading.Event()
+    held, entered = threading.Event(), threading.Event()
     groups: list[int] = []
 
     def store(events: list[NewEvent]) -> list[Stored]:
+        entered.set()
         held.wait()
         groups.append(len(events))
         return [stored(event) for event in events]
 
-    commits = GroupCommit(store, timeout_s=0.05)  # type: ignore[arg-type]  # a list is a sequence
+    commits = GroupCommit(store, timeout_s=0.2)  # type: ignore[arg-type]  # a list is a sequence
 
     def give_up() -> None:
         with pytest.raises(Unavailable):
@@ -86,7 +88,7 @@ def test_a_request_that_gave_up_waiting_is_not_stored_later(inbox: Inbox) -> Non
 
     first = threading.Thread(target=give_up)
     first.start()
-    wait_until(lambda: not commits._waiting)
+    entered.wait()
     give_up()
     first.join()
     held.set()

@@ -6,12 +6,13 @@ costs several times what the driver does (docs/decisions/0011-bare-connections-o
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum, auto
 from functools import cache
 from typing import Any
 
 import psycopg2
+from psycopg2.extensions import TRANSACTION_STATUS_IDLE
 from psycopg2.extras import NamedTupleCursor
 from sqlalchemy import Engine, TextClause
 from sqlalchemy.orm import Session
@@ -111,16 +112,24 @@ class Bare:
         self._transaction = _Transaction.DONE
         return [b"COMMIT"]
 
-    def end(self, command: str) -> None:
-        """End an open transaction with COMMIT or ROLLBACK."""
-        if self._transaction in {_Transaction.OPEN, _Transaction.DONE} and command == "ROLLBACK":
-            self._transaction = _Transaction.EACH
-            self._plain(command)
-        elif self._transaction is _Transaction.OPEN:
-            self._transaction = _Transaction.DONE
-            self._plain(b";".join([*self._later, command.encode()]))
+    def commit(self) -> None:
+        """Commit what is open, with the statements that still wait to travel.
 
-    def _plain(self, command: str | bytes) -> None:
+        Raises:
+            RuntimeError: a LATER statement has no transaction to travel in: it would be lost.
+        """
+        if self._later and self._transaction is not _Transaction.OPEN:
+            raise RuntimeError("a LATER statement was left behind")
+        if self._transaction is _Transaction.OPEN:
+            self._plain(b";".join([*self._later, b"COMMIT"]))
+            self._transaction = _Transaction.DONE
+
+    def roll_back(self) -> None:
+        """Roll back whatever the server has open."""
+        if self._connection.info.transaction_status != TRANSACTION_STATUS_IDLE:
+            self._plain(b"ROLLBACK")
+
+    def _plain(self, command: bytes) -> None:
         with self._connection.cursor() as cursor:
             cursor.execute(command)
 
@@ -138,7 +147,7 @@ def work(engine: Engine) -> Iterator[Bare]:
     """
     with _bare(engine, _Transaction.WAITING) as connection:
         yield connection
-        connection.end("COMMIT")
+        connection.commit()
 
 
 @contextmanager
@@ -150,6 +159,7 @@ def statement(engine: Engine) -> Iterator[Bare]:
     """
     with _bare(engine, _Transaction.EACH) as connection:
         yield connection
+        connection.commit()
 
 
 @contextmanager
@@ -163,16 +173,17 @@ def _bare(engine: Engine, transaction: _Transaction) -> Iterator[Bare]:
             yield bare
         except BaseException:
             if not driver.closed:
-                try:
-                    bare.end("ROLLBACK")
-                except psycopg2.Error:
-                    driver.close()
+                with suppress(psycopg2.Error):
+                    bare.roll_back()
             raise
         finally:
             if driver.closed:
-                # One gone connection says that the others of the pool are gone, too.
+                # One that died by itself says that the others of the pool are gone, too.
                 pooled.invalidate()
                 engine.dispose()
+            elif driver.info.transaction_status != TRANSACTION_STATUS_IDLE:
+                # Even the rolling back was interrupted, as by a time limit: nobody gets an open transaction.
+                pooled.invalidate()
             else:
                 driver.autocommit = False
             pooled.close()

@@ -2,11 +2,12 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
 
-from app.bare import LAST, SOON, statement, work
+from app.bare import LAST, LATER, SOON, Bare, statement, work
 from app.db import make_engine, transaction
 from app.errors import Busy, Permanent, Transient, Unavailable
 from config.settings import Settings
@@ -129,3 +130,37 @@ def test_threads_share_an_engine(table: Engine) -> None:
     for thread in threads:
         thread.join()
     assert count(table) == 60
+
+
+def test_statements_that_may_travel_later_are_committed_with_the_next_or_at_the_end(table: Engine) -> None:
+    with work(table) as connection:
+        connection.execute(INSERT, {"n": 1})
+        connection.execute(INSERT, {"n": 2}, execution_options=LATER)
+        connection.execute(INSERT, {"n": 3}, execution_options=LAST)
+    with work(table) as connection:
+        connection.execute(INSERT, {"n": 4})
+        connection.execute(INSERT, {"n": 5}, execution_options=LATER)
+    assert count(table) == 5
+
+
+@pytest.mark.parametrize("open_one", [work, statement])
+def test_a_statement_that_nothing_would_carry_is_an_error(table: Engine, open_one: Any) -> None:
+    with pytest.raises(RuntimeError, match="left behind"), open_one(table) as connection:
+        connection.execute(INSERT, {"n": 1}, execution_options=LATER)
+
+
+def test_an_interrupted_roll_back_leaves_no_open_transaction(table: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = make_engine(table.url.render_as_string(hide_password=False), pool_size=1)
+
+    def interrupted(_connection: Bare) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Bare, "roll_back", interrupted)
+        with pytest.raises(KeyboardInterrupt), work(one) as connection:
+            connection.execute(INSERT, {"n": 1})
+            raise ZeroDivisionError
+    with statement(one) as connection:
+        connection.execute(INSERT, {"n": 2})
+        assert count(table) == 1
+    one.dispose()

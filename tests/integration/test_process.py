@@ -11,9 +11,11 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from app.bare import work
 from app.db import transaction
 from app.errors import ClaimLost, Permanent
 from app.handlers import HANDLERS
+from app.handlers.apply import apply
 from app.handlers.registry import Handler
 from app.inbox import claim as inbox_claim
 from app.inbox import due
@@ -24,6 +26,7 @@ from app.pointers import Pointer
 from app.resources import Resources
 from tasks.process import process, process_pointers
 from tests.factories import Inbox, incoming
+from tests.integration.test_dispatcher import wait_until
 
 
 def run(resources: Resources, inbox: Inbox, pointer: Pointer) -> Event:
@@ -69,6 +72,8 @@ def test_a_pointer_that_comes_twice_does_nothing_the_second_time(resources: Reso
 def test_a_pointer_of_another_generation_or_of_no_event_does_nothing(resources: Resources, inbox: Inbox) -> None:
     pointer = inbox.pointer(incoming())
     assert run(resources, inbox, replace(pointer, generation=7)).status is Status.PENDING
+    inbox.sql("UPDATE event SET generation = 1")
+    assert run(resources, inbox, pointer).status is Status.PENDING
     process(resources, [Pointer(uuid.uuid4(), 0)])
 
 
@@ -172,6 +177,20 @@ def test_a_final_delete_that_waits_with_a_newer_save_goes_first_and_wins(resourc
     assert inbox.event(deleted.event_id).outcome is Outcome.APPLIED
     assert inbox.event(newer.event_id).dispatched_at is None
     assert run(resources, inbox, newer).outcome is Outcome.TOMBSTONED
+
+
+def test_a_final_delete_that_waits_for_its_retry_is_not_ended_by_a_newer_save(
+    resources: Resources, inbox: Inbox
+) -> None:
+    deleted = inbox.pointer(incoming("price.deleted", version=None))
+    inbox.sql("UPDATE event SET due_at = now() + interval '1 hour'")
+    newer = inbox.pointer(incoming(version=10**10))
+    inbox.sql("UPDATE event SET status = 0, outcome = NULL WHERE id = :id", id=newer.event_id)
+    assert run(resources, inbox, newer).outcome is Outcome.APPLIED
+    assert inbox.event(deleted.event_id).status is Status.PENDING
+    inbox.sql("UPDATE event SET due_at = now()")
+    assert run(resources, inbox, deleted).outcome is Outcome.APPLIED
+    assert inbox.data() is None
 
 
 def test_a_pointer_spent_on_another_event_that_fails_leaves_its_own_to_the_dispatcher(
@@ -355,6 +374,22 @@ def test_two_claims_of_one_event_give_one(resources: Resources, inbox: Inbox) ->
 
     together(try_it, 4)
     assert len([claim for claim in won if claim]) == 1
+
+
+def test_a_worker_that_read_an_older_row_never_writes_over_a_newer_one(resources: Resources, inbox: Inbox) -> None:
+    outcome(resources, inbox, incoming("order.updated", version=1))
+    older, newer = (inbox.pointer(incoming("order.paid", version=n, data={"n": n})) for n in (2, 3))
+    slow = claimed(resources, older)
+    quick = threading.Thread(target=process, args=(resources, [newer]))
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with work(inbox.engine) as session:
+        event = inbox_claim.fence(session, slow)
+        applied = apply(session, event)
+        quick.start()
+        wait_until(lambda: inbox.sql(waits)[0][0] > 0 or not quick.is_alive())
+        inbox_claim.finish_with_older(session, slow, event, applied.outcome, applied.notes)
+    quick.join()
+    assert inbox.data(entity_type="order") == '{"n":3}'
 
 
 def test_workers_at_once_on_one_entity_without_a_lock_leave_the_newest(resources: Resources, inbox: Inbox) -> None:

@@ -4,9 +4,11 @@ SQLAlchemy's engine owns the connections and its models the schema; here its sta
 costs several times what the driver does (docs/decisions/0011-bare-connections-on-the-hot-path.md).
 """
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from enum import Enum, auto
 from functools import cache
 from typing import Any
@@ -26,6 +28,8 @@ SOON: dict[str, Any] = {"soon": True}
 LATER: dict[str, Any] = {"later": True}
 """The statement travels with the next one; its result isn't to be had."""
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
+_TYPED = re.compile(r"CAST\(:(\w+) AS ([\w\[\]]+)\)")
+_PREPARABLE = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 
 
 class _Transaction(Enum):
@@ -71,8 +75,9 @@ class Answer:
 class Bare:
     """A connection of the driver that runs the same statements as a session does."""
 
-    def __init__(self, connection: Any, transaction: _Transaction) -> None:
+    def __init__(self, connection: Any, transaction: _Transaction, prepared: set[str]) -> None:
         self._connection = connection
+        self._prepared = prepared
         self._transaction = transaction
         self._later: list[bytes] = []
 
@@ -90,12 +95,24 @@ class Bare:
         """
         options = execution_options or {}
         with self._connection.cursor(cursor_factory=NamedTupleCursor) as cursor:
-            sql = cursor.mogrify(_driver_sql(statement.text), parameters or {})
+            sql = cursor.mogrify(self._call(statement.text), parameters or {})
             if options.get("later"):
                 self._later.append(sql)
                 return Answer(None)
             cursor.execute(b";".join([*self._before(options), sql, *self._behind(options)]))
             return Answer(cursor)
+
+    def _call(self, sql: str) -> str:
+        """Return what runs a statement, after preparing it where this connection hasn't yet.
+
+        Planning costs PostgreSQL twice as much as the work of most statements here. To prepare is no part of a
+        transaction: it stays when that rolls back, and a statement that can't be prepared keeps nothing.
+        """
+        known = _prepared(sql)
+        if known.definition and known.name not in self._prepared:
+            self._plain(known.definition.encode())
+            self._prepared.add(known.name)
+        return known.call
 
     def _before(self, options: Mapping[str, Any]) -> list[bytes]:
         before, self._later = self._later, []
@@ -168,7 +185,8 @@ def _bare(engine: Engine, transaction: _Transaction) -> Iterator[Bare]:
         pooled = engine.raw_connection()
         driver: Any = pooled.driver_connection
         driver.autocommit = True
-        bare = Bare(driver, transaction)
+        # The pool keeps this for as long as the connection lives, and so does the server what was prepared.
+        bare = Bare(driver, transaction, pooled.info.setdefault("tiercel_prepared", set()))
         try:
             yield bare
         except BaseException:
@@ -189,7 +207,30 @@ def _bare(engine: Engine, transaction: _Transaction) -> Iterator[Bare]:
             pooled.close()
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A statement as the driver runs it."""
+
+    name: str
+    definition: str
+    """PREPARE …; empty where it can't be prepared."""
+    call: str
+    """EXECUTE … with the driver's parameters, or the statement itself."""
+
+
 @cache
-def _driver_sql(sql: str) -> str:
-    """Return a statement with its parameters written as the driver wants them."""
-    return _PARAMETER.sub(r"%(\1)s", sql.replace("%", "%%"))
+def _prepared(sql: str) -> _Prepared:
+    """Return a statement ready to be prepared; a parameter has the type of its CAST, else the server infers it."""
+    if not sql.lstrip().startswith(_PREPARABLE):
+        return _Prepared("", "", _PARAMETER.sub(r"%(\1)s", sql))
+    name = f"tiercel_{hashlib.sha256(sql.encode()).hexdigest()[:16]}"
+    types = dict(_TYPED.findall(sql))
+    names = list(dict.fromkeys(_PARAMETER.findall(sql)))
+    body = _PARAMETER.sub(lambda found: f"${names.index(found[1]) + 1}", sql)
+    declared = ", ".join(types.get(parameter, "unknown") for parameter in names)
+    given = ", ".join(
+        f"CAST(%({parameter})s AS {types[parameter]})" if parameter in types else f"%({parameter})s"
+        for parameter in names
+    )
+    bracket = (f" ({declared})", f" ({given})") if names else ("", "")
+    return _Prepared(name, f"PREPARE {name}{bracket[0]} AS {body}", f"EXECUTE {name}{bracket[1]}")

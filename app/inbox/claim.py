@@ -91,7 +91,7 @@ WITH older AS (
     UPDATE event SET status = 2, finished_at = clock_timestamp(), parked_at = NULL,
            outcome = CASE WHEN :older_outcome = 4 AND operation = 3 THEN 2 ELSE :older_outcome END,
            history = history || jsonb_build_array(jsonb_build_object(
-               'step', 'ended with a newer one', 'by', CAST(:id AS text),
+               'step', 'ended with a newer one', 'by', CAST(CAST(:id AS uuid) AS text),
                'tie', (version, sequence) = (:version, :sequence)))
     WHERE source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id AND status = 0
       AND NOT fact AND NOT final

@@ -108,15 +108,16 @@ class Publisher:
                 break
         return failed
 
-    def consumers(self) -> dict[Lane, int]:
-        """Return how many workers listen on each lane's queue.
+    def queues(self) -> dict[Lane, tuple[int, int]]:
+        """Return, for each lane's queue, how many workers listen on it and how many messages wait in it.
 
         Raises:
             OSError, AMQPError, KombuError: the broker doesn't answer.
         """
         try:
             self._open()
-            return {lane: self._channel.queue_declare(queue_name(lane), passive=True).consumer_count for lane in Lane}
+            found = {lane: self._channel.queue_declare(queue_name(lane), passive=True) for lane in Lane}
+            return {lane: (queue.consumer_count, queue.message_count) for lane, queue in found.items()}
         except _BROKEN:
             self.close()
             raise

@@ -42,6 +42,7 @@ _CLOSED_STEP_S = 0.025
 _OPEN_BELOW = {Lane.MEDIUM: 20, Lane.LOW: 20}
 """With this many pointers out the less urgent lanes are closed: then the dispatcher puts many into one message, which
 costs little more than one, while a receiver would send each by itself."""
+_LOST_AT_MOST_S = 30.0
 _MIN_WINDOW = 200
 """Pointers a lane's queue may always hold: so that a burst after a quiet time isn't throttled by the quiet."""
 
@@ -53,7 +54,8 @@ class Dispatcher:
     resources: Resources
     stopping: Flag = field(default_factory=Flag)
     _drain: dict[Lane, float] = field(default_factory=dict)
-    _workers: dict[Lane, int] = field(default_factory=dict)
+    _queues: dict[Lane, tuple[int, int]] = field(default_factory=dict)
+    """Workers and waiting messages."""
     _written: dict[Lane, tuple[bool, int]] = field(default_factory=dict)
     _pulse_at: float = 0.0
     _broker_up: bool = False
@@ -121,14 +123,13 @@ class Dispatcher:
         is_open = self._broker_up and not behind and load.out + len(taken) < _OPEN_BELOW.get(lane, window)
         if pulse or self._written.get(lane) != (is_open, window):
             with work(self.resources.engine) as session:
-                drain, workers = self._drain.get(lane, 0.0), self._workers.get(lane, 0)
+                drain, workers = self._drain.get(lane, 0.0), self._queues.get(lane, (0, 0))[0]
                 due.set_lane(session, load, is_open=is_open, window=window, drain_per_s=drain, workers=workers)
             self._written[lane] = (is_open, window)
         return behind
 
     def _fill(self, load: LaneLoad, room: int) -> list[Dispatch]:
-        drain = self._drain.get(load.lane, 0.0)
-        lost_after_s = max(self.resources.settings.redispatch_after_s, 3 * load.out / drain if drain else 0.0)
+        lost_after_s = self._lost_after_s(load)
         with work(self.resources.engine) as session:
             taken = due.take_due(session, load.lane, room) if load.backlog and room else []
             lost = due.take_lost(session, load.lane, lost_after_s, _MIN_WINDOW) if load.out else []
@@ -141,15 +142,27 @@ class Dispatcher:
                 due.unpublished(session, [dispatch.pointer.event_id for dispatch in failed])
         return taken
 
+    def _lost_after_s(self, load: LaneLoad) -> float:
+        """Return after how long a pointer counts as lost: three times what its queue should take, within bounds.
+
+        What a lane drained lately says little about a lane that has little to do. So an empty queue counts at once,
+        and nothing waits longer than _LOST_AT_MOST_S.
+        """
+        soonest = self.resources.settings.redispatch_after_s
+        drain = self._drain.get(load.lane, 0.0)
+        if not drain or not self._queues.get(load.lane, (0, 0))[1]:
+            return soonest
+        return min(max(soonest, 3 * load.out / drain), max(soonest, _LOST_AT_MOST_S))
+
     def _count(self) -> None:
         """Measure each lane's drain and count its workers; this is also how a broker that is back is noticed."""
         with work(self.resources.engine) as session:
             finished = due.finished_in(session, _DRAIN_OVER_S)
         self._drain = {lane: count / _DRAIN_OVER_S for lane, count in finished.items()}
         try:
-            self._workers = self.resources.publisher.consumers()
+            self._queues = self.resources.publisher.queues()
         except (AMQPError, KombuError, OSError) as error:
-            self._workers = {}
+            self._queues = {}
             self._broker_down(repr(error))
             return
         if not self._broker_up:

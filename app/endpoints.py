@@ -82,7 +82,7 @@ def add(session: Session, vault: Vault, name: str, kind_name: str, secret: str, 
         source = Source(name=name, revision=0)
         session.add(source)
     elif source.removed_at is None:
-        raise ConfigInvalid(f"there is a source {name!r} already")
+        raise ConfigInvalid(f"there is a source {name!r} already; `tiercel sources rotate-secret` changes its secret")
     source.kind, source.config, source.enabled, source.removed_at = kind_name, options, True, None
     source.secrets = [{"sealed": vault.seal(secret), "until": None}]
     _changed(source)

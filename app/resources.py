@@ -56,7 +56,7 @@ class Resources:
 
     def _ping_broker(self) -> None:
         with Publisher(self.settings.broker_url, self.settings.broker_queue_type) as publisher:
-            publisher.consumers()
+            publisher.queues()
 
 
 def _wrong(ping: Callable[[], object]) -> str | None:

@@ -3,10 +3,14 @@
 Nothing is connected before the fork: preload_app stays off, so each process builds the receiver for itself.
 """
 
+import socket
+import struct
 from pathlib import Path
+from typing import Any
 
 from config.settings import settings
 
+READ_TIMEOUT_S = 5
 _settings = settings()
 _host = f"[{_settings.bind}]" if ":" in _settings.bind else _settings.bind
 
@@ -29,6 +33,17 @@ preload_app = False
 control_socket_disable = True
 # The heartbeat's file must not wait for a disk.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # gunicorn unlinks it at once
+
+
+def when_ready(server: Any) -> None:
+    """Bound how long a read from a sender may take: accepted sockets inherit it (socket(7), SO_RCVTIMEO).
+
+    Without it a sender that stops in the middle of a request holds a thread for as long as it likes. One that sends a
+    byte now and then still can: a proxy that buffers requests belongs in front of a public door.
+    """
+    for listener in server.LISTENERS:
+        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", READ_TIMEOUT_S, 0))
+
 
 # Header limits (RFC 9110 leaves them to the server). Signatures and trace headers are far shorter.
 limit_request_line = 4094

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     retention_days: Annotated[int, Field(ge=1)] = 30
     dedup_days: Annotated[int, Field(ge=1)] = 90
 
-    log_level: str = "INFO"
+    log_level: Annotated[str, Field(pattern="^(?i:debug|info|warning|error|critical)$")] = "INFO"
     log_format: Annotated[str, Field(pattern="^(json|text|auto)$")] = "auto"
 
     @field_validator("database_url")

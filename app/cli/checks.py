@@ -148,7 +148,7 @@ def _broker(settings: Settings) -> Iterator[Check]:
     names = [f"workers.{lane.name.lower()}" for lane in Lane]
     try:
         with Publisher(settings.broker_url, settings.broker_queue_type) as publisher:
-            consumers = publisher.consumers()
+            queues = publisher.queues()
     except PreconditionFailed as error:
         advice = "set BROKER_QUEUE_TYPE to what the queues are, or delete them: no event is lost with a queue"
         yield Check("broker", State.WRONG, _why(error), advice)
@@ -161,8 +161,9 @@ def _broker(settings: Settings) -> Iterator[Check]:
         return
     yield Check("broker", State.OK, f"RabbitMQ answers, with {', '.join(map(queue_name, Lane))}")
     for lane, name in zip(Lane, names, strict=True):
-        if consumers[lane]:
-            yield Check(name, State.OK, f"{consumers[lane]} listen on {queue_name(lane)}")
+        workers, _ = queues[lane]
+        if workers:
+            yield Check(name, State.OK, f"{workers} listen on {queue_name(lane)}")
         else:
             yield Check(name, State.WRONG, f"none listens on {queue_name(lane)}: its events wait", _START)
 

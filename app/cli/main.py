@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from app.errors import TiercelError
+from app.errors import TiercelError, Unavailable
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "db": ("app.cli.db:group", "The schema of the database."),
@@ -55,6 +55,10 @@ class Commands(click.Group):
         """Run a command, its errors in one form."""
         try:
             return super().invoke(ctx)
+        except Unavailable as error:
+            raise Failed(
+                f"{error} (is it running? `make up` starts everything, `tiercel doctor` looks closer)"
+            ) from error
         except TiercelError as error:
             raise Failed(str(error)) from error
         except UnicodeEncodeError as error:

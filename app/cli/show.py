@@ -29,6 +29,11 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str |
     shown = Table(*columns, box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold")
     for column in shown.columns:
         column.overflow = "fold"
+    # What a table begins with is what people copy: it stays whole, and the rest makes room or is cut.
+    shown.columns[0].no_wrap = True
+    shown.columns[0].overflow = "ignore"
+    for column in shown.columns[1:]:
+        column.min_width = max(len(word) for word in str(column.header).split() or [""])
     for row in rows:
         shown.add_row(*(Text(cell(value)) for value in row))
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PIPED_WIDTH, highlight=False).print(shown)

@@ -13,6 +13,7 @@ import orjson
 from sqlalchemy import text
 
 from app.bare import Executor
+from app.errors import Transient
 from app.handlers import handler_for
 from app.inbox.ids import new_event_id
 from app.incoming import Clock, Incoming, Operation
@@ -136,7 +137,10 @@ JOIN lane l ON l.lane = e.lane
 RETURNING id, dispatched_at IS NOT NULL
 """)
 
-_WON_KEYS = text("SELECT digest FROM event_key WHERE event_id = :own AND digest = ANY(CAST(:digests AS bytea[]))")
+_WON_KEYS = text("""
+SELECT digest FROM event_key
+WHERE source_id = :source_id AND digest = ANY(CAST(:digests AS bytea[])) AND event_id = :own
+""")
 
 _FIND_FIRST = text("""
 SELECT k.digest, k.event_id, k.fingerprint, k.lane AS key_lane, e.status, e.outcome, e.lane
@@ -144,6 +148,9 @@ FROM event_key k LEFT JOIN event e ON e.id = k.event_id
 WHERE k.source_id = :source_id AND k.digest = ANY(CAST(:digests AS bytea[]))
 """)
 
+_DROP_KEYS = text("""
+DELETE FROM event_key WHERE source_id = :source_id AND digest = ANY(CAST(:digests AS bytea[])) AND event_id = :own
+""")
 _KEEP_CONFLICT = text("""
 INSERT INTO event_conflict (event_id, fingerprint, payload, received_at)
 VALUES (:event_id, :fingerprint, :payload, :received_at) ON CONFLICT DO NOTHING
@@ -161,9 +168,11 @@ def store(session: Executor, events: Sequence[NewEvent]) -> list[Stored]:
     Raises:
         SQLAlchemyError: nothing of the group is stored.
     """
+    group = {event.id for event in events}
     direct = {row[0]: row[1] for row in session.execute(_STORE, {**_keys(events), **_columns(events)})}
     return [
-        _new(event, publish=direct[event.id]) if event.id in direct else _first(session, event) for event in events
+        _new(event, publish=direct[event.id]) if event.id in direct else _first(session, event, group - direct.keys())
+        for event in events
     ]
 
 
@@ -211,9 +220,9 @@ def _new(event: NewEvent, *, publish: bool) -> Stored:
     return Stored(Kept.NEW, event.id, status, outcome, lane, priority, publish)
 
 
-def _first(session: Executor, event: NewEvent) -> Stored:
-    won = session.execute(_WON_KEYS, {"own": event.id, "digests": list(event.keys)})
-    own = [bytes(row[0]) for row in won]
+def _first(session: Executor, event: NewEvent, unstored: set[uuid.UUID]) -> Stored:
+    mine = {"own": event.id, "source_id": event.source_id}
+    own = [bytes(row[0]) for row in session.execute(_WON_KEYS, {**mine, "digests": list(event.keys)})]
     lost = [digest for digest in event.keys if digest not in own]
     if not lost:
         # It is the second try of a commit whose answer was lost.
@@ -223,11 +232,15 @@ def _first(session: Executor, event: NewEvent) -> Stored:
         return Stored(Kept.SOURCE_CHANGED, event.id, Status.PENDING, None, event.decision.lane)
     by_digest = {bytes(row[0]): row for row in found}
     first = by_digest[next(digest for digest in event.keys if digest in by_digest)]
-    if own:
-        # It came under a new key but is known by its content: the new key now names the first one, too.
-        session.execute(_ALIAS, {"first": first[1], "source_id": event.source_id, "digests": own, "own": event.id})
+    if first[1] in unstored:
+        raise Transient("two events of one group each have a key that the other needs: store them singly")
     same = bytes(first[2]) == event.fingerprint or event.keys[0] not in by_digest
-    if not same:
+    if same:
+        # Known by its content under a new key, as may be: then the new key names the first one, too.
+        session.execute(_ALIAS, {**mine, "first": first[1], "digests": own})
+    else:
+        # The key of a content must never lead to an event with another.
+        session.execute(_DROP_KEYS, {**mine, "digests": own})
         conflict = {"event_id": first[1], "fingerprint": event.fingerprint, "payload": event.payload}
         session.execute(_KEEP_CONFLICT, {**conflict, "received_at": event.received_at})
     # The first one's row may have been purged; its key outlives it.

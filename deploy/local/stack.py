@@ -90,7 +90,9 @@ class Services:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
-            raise AlreadyRunning(f"{self.home} is in use by process {file.read().strip() or '?'}") from None
+            raise AlreadyRunning(
+                f"{self.home} is in use by process {file.read().strip() or '?'}; stop that, or choose another TIERCEL_HOME"
+            ) from None
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

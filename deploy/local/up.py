@@ -81,6 +81,8 @@ class Up:
             self.terminal.say("stopped", "")
 
     def _check_ports(self) -> None:
+        if len(set(self.ports.values())) < len(self.ports):
+            raise CannotStart(f"{' and '.join(self.ports)} are the same port; choose another: make up FLOWER_PORT=…")
         for name, port in self.ports.items():
             if not port.isdigit() or not ports.is_free(int(port), self.bind):
                 by = ports.listener(int(port)) if port.isdigit() else None
@@ -148,8 +150,8 @@ class Up:
             f"  Flower     {flower}   user {settings.flower_user}, password {password}",
             f"  logs       here, and of the servers in {self.home / 'logs'}",
             "  first source, in a second terminal:",
-            '    .venv/bin/tiercel sources add shop --kind standard --secret "whsec_$(openssl rand -base64 24)"',
-            "    .venv/bin/tiercel send shop     (or the whole day: make demo)",
+            '    .venv/bin/tiercel sources add demo --kind standard --secret "whsec_$(openssl rand -base64 24)"',
+            "    .venv/bin/tiercel send demo     (or the whole day: make demo)",
             "Ctrl-C stops everything.",
             "",
         ):

@@ -4,12 +4,14 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+import requests
 
 from deploy.local import programs
 from deploy.local.rabbitmq import RabbitMQ
@@ -91,3 +93,24 @@ def test_a_frozen_database_is_503_and_everything_goes_on_afterwards(system: Syst
         lambda: shop.send("price.updated", price("thawed")), lambda response: bool(response.status_code == 202)
     )
     assert shop.event(accepted)["outcome"] in {"applied", "unchanged"}
+
+
+def test_senders_that_stop_in_the_middle_of_a_request_hold_the_door_for_seconds_only(
+    system: System, shop: Shop
+) -> None:
+    address = ("127.0.0.1", int(system.url.rpartition(":")[2]))
+    lines = [f"POST /webhooks/{shop.name} HTTP/1.1", "Host: x", "Content-Type: application/json", "Content-Length: 9"]
+    head = "\r\n".join([*lines, "", "{"])
+    threads = system.settings.web_processes * system.settings.web_threads
+    with contextlib.ExitStack() as open_ones:
+        for number in range(threads + 20):
+            half = open_ones.enter_context(socket.create_connection(address))
+            half.sendall(head.encode() if number % 2 else b"P")
+
+        def answered() -> bool:
+            try:
+                return shop.send("price.updated", price("after")).status_code in {200, 202}
+            except requests.RequestException:
+                return False
+
+        wait_for(answered, bool, timeout_s=60)

@@ -43,7 +43,7 @@ def port() -> Iterator[str]:
 def workers(settings: Settings) -> Iterator[None]:
     """A consumer on each lane's queue."""
     with Publisher(settings.broker_url, settings.broker_queue_type) as publisher:
-        publisher.consumers()
+        publisher.queues()
     with Connection(settings.broker_url) as connection:
         channel: Any = connection.channel()
         for lane in Lane:

@@ -64,7 +64,7 @@ class Queues:
 
 @pytest.fixture
 def queues(settings: Settings, resources: Resources) -> Iterator[Queues]:
-    resources.publisher.consumers()  # declares them
+    resources.publisher.queues()  # declares them
     found = Queues(settings)
     found.purge()
     yield found
@@ -152,6 +152,35 @@ def test_a_pointer_that_nobody_worked_on_is_published_again_later_and_later(
     dispatcher.step()
     assert queues.take(Lane.HIGH) == [(event_id, 0)]
     assert inbox.sql("SELECT generation FROM event") == [(0,)]
+
+
+def test_lost_pointers_come_back_soon_however_little_their_lane_drains(
+    inbox: Inbox, dispatcher: Dispatcher, queues: Queues
+) -> None:
+    inbox.accept(*(incoming(entity_id=str(number)) for number in range(50)))
+    inbox.sql("UPDATE event SET dispatched_at = now() - interval '6 s'")
+    trickle = inbox.accept(incoming(entity_id="trickle"))[0]
+    inbox.sql(
+        "UPDATE event SET status = 2, outcome = 1, finished_at = clock_timestamp() WHERE id = :id", id=trickle.id
+    )
+    dispatcher.step()
+    assert len(queues.take(Lane.HIGH)) == 50
+
+
+def test_a_pointer_in_a_long_queue_is_not_lost_yet_but_is_some_day(
+    inbox: Inbox, dispatcher: Dispatcher, queues: Queues
+) -> None:
+    waiting(inbox, 100)
+    dispatcher.step()
+    dispatcher._pulse_at = 0
+    inbox.sql("UPDATE event SET dispatched_at = now() - interval '25 s'")
+    done = inbox.accept(incoming(entity_id="trickle"))[0]
+    inbox.sql("UPDATE event SET status = 2, outcome = 1, finished_at = clock_timestamp() WHERE id = :id", id=done.id)
+    dispatcher.step()
+    assert queues.depth(Lane.HIGH) == 100
+    inbox.sql("UPDATE event SET dispatched_at = now() - interval '31 s' WHERE status = 0")
+    dispatcher.step()
+    assert queues.depth(Lane.HIGH) == 200
 
 
 def test_an_event_whose_worker_vanished_is_published_again(

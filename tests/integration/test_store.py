@@ -10,7 +10,7 @@ import pytest
 from app import endpoints
 from app.bare import work
 from app.db import transaction
-from app.errors import Permanent
+from app.errors import Permanent, Transient
 from app.inbox.store import Kept, Stored, store
 from app.incoming import Clock, Operation, Version
 from app.models import Lane, Outcome, Status
@@ -164,3 +164,28 @@ def test_a_commit_whose_answer_was_lost_is_known_when_it_is_tried_again(inbox: I
     assert [answer.kept for answer in answers] == [Kept.NEW, Kept.NEW]
     assert answers[1].publish
     assert inbox.sql("SELECT count(*) FROM event") == [(1,)]
+
+
+def test_a_conflict_keeps_no_key_of_its_own_content(inbox: Inbox) -> None:
+    first = replace(incoming(), external_id="one", content_key="first content")
+    other = replace(incoming(data={"n": 2}), external_id="one", content_key="other content")
+    inbox.accept(first)
+    assert inbox.accept(other)[0].kept is Kept.CONFLICT
+    assert inbox.accept(replace(other, external_id="two"))[0].kept is Kept.NEW
+
+
+def test_events_of_one_group_that_need_each_others_keys_are_left_to_be_stored_singly(inbox: Inbox) -> None:
+    second = replace(incoming(data={"n": 2}), external_id="one", content_key="content 2")
+    third = replace(second, external_id="two")
+    prepared = [inbox.prepared(event) for event in (replace(incoming(), external_id="one"), second, third)]
+    ids = sorted(event.id for event in prepared)
+    a, b, c = (replace(event, id=event_id) for event, event_id in zip(prepared, ids, strict=True))
+    with pytest.raises(Transient), work(inbox.engine) as session:
+        store(session, [c, b, a])
+    answers = []
+    for event in (c, b, a):
+        with work(inbox.engine) as session:
+            answers += store(session, [event])
+    assert [answer.kept for answer in answers] == [Kept.NEW, Kept.DUPLICATE, Kept.CONFLICT]
+    named = inbox.sql("SELECT count(*) FROM event_key k LEFT JOIN event e ON e.id = k.event_id WHERE e.id IS NULL")
+    assert named == [(0,)]

@@ -90,9 +90,9 @@ class Services:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             file.seek(0)
-            raise AlreadyRunning(
-                f"{self.home} is in use by process {file.read().strip() or '?'}; stop that, or choose another TIERCEL_HOME"
-            ) from None
+            by = file.read().strip() or "?"
+            advice = "stop that, or choose another TIERCEL_HOME"
+            raise AlreadyRunning(f"{self.home} is in use by process {by}; {advice}") from None
         file.truncate(0)
         file.write(f"{os.getpid()}\n")
         file.flush()

@@ -39,7 +39,7 @@ class Redis:
         config = folder / "redis.conf"
         config.touch(mode=0o600)
         config.write_text(
-            f"bind 127.0.0.1\nport {self.port}\nrequirepass {self.password}\ndir {folder}\n"
+            f'bind 127.0.0.1\nport {self.port}\nrequirepass {self.password}\ndir "{folder}"\n'
             'save ""\nappendonly no\ndaemonize no\nloglevel warning\n'
         )
         self._daemon = Daemon(

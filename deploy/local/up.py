@@ -184,7 +184,7 @@ def main() -> NoReturn:
         up.run()
     except Stopped:
         status = 0
-    except (CannotStart, SettingsInvalid) as error:
+    except (CannotStart, SettingsInvalid, OSError) as error:
         terminal.say("", f"tiercel: {error}")
     finally:
         up.shut_down()

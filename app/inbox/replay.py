@@ -20,7 +20,9 @@ _REPLAY = text("""
 UPDATE event SET status = 0, outcome = NULL, error = NULL, attempts = 0, dispatches = 0, dispatched_at = NULL,
        finished_at = NULL, claim_token = NULL, due_at = now(),
        history = history || jsonb_build_array(
-           jsonb_build_object('step', 'replayed', 'at', clock_timestamp(), 'was', CAST(:was AS text)))
+           jsonb_build_object('step', 'claimed', 'at', coalesce(claimed_at, received_at), 'attempt', attempts),
+           jsonb_build_object('step', 'finished', 'at', finished_at, 'outcome', CAST(:was AS text), 'error', error),
+           jsonb_build_object('step', 'replayed', 'at', clock_timestamp()))
 WHERE id = :id
 """)
 

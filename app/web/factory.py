@@ -28,6 +28,8 @@ def create_app(settings: Settings) -> Flask:
 
     @flask_app.after_request
     def _plain(response: Response) -> Response:
+        if (response.mimetype or "").endswith("json"):
+            response.set_data(response.get_data() + b"\n")  # for whoever reads it in a terminal
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = "no-store"
         return response

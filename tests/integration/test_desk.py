@@ -230,7 +230,9 @@ def test_an_ended_event_is_replayed_through_the_same_gate(
     process(resources, [Pointer(uuid.UUID(event_id), 0)])
     replayed = writer.json(f"/v1/events/{event_id}")
     assert replayed["outcome"] == "stale"
-    assert "replayed" in [step["step"] for step in replayed["timeline"]]
+    steps = [step["step"] for step in replayed["timeline"]]
+    assert steps[:4] == ["received", "claimed", "finished", "replayed"]
+    assert steps[-2:] == ["claimed", "finished"]
     assert inbox.data() == '{"n":2}'
 
 

@@ -1,75 +1,22 @@
 """The dispatcher: short queues, nothing forgotten, one leader."""
 
 import threading
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
 
-import orjson
 import pytest
-from kombu import Connection
 from sqlalchemy import text
 
-from app.broker import Publisher, queue_name
-from app.db import transaction
 from app.dispatcher import Dispatcher
-from app.inbox import due
 from app.inbox.wake import CHANNEL
 from app.models import Lane, Outcome, Status
-from app.pointers import Dispatch, Pointer
 from app.resources import Resources
-from config.settings import QueueType, Settings
+from config.settings import Settings
 from tests.factories import Inbox, incoming
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    """Wait for a condition; the limit only ends a test that would never end."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it didn't become true"
-        time.sleep(0.01)
+from tests.queues import Queues, wait_until
 
 
 def leaders(inbox: Inbox) -> list[int]:
     """Return the backends that hold the dispatchers' advisory lock."""
     return [row[0] for row in inbox.sql("SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted")]
-
-
-class Queues:
-    """The lanes' queues, as a worker would find them."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.connection = Connection(settings.broker_url)
-        self.channel: Any = self.connection.channel()
-
-    def version(self) -> tuple[int, ...]:
-        """Return RabbitMQ's major and minor version."""
-        connection: Any = self.connection.connection
-        return tuple(int(part) for part in connection.server_properties["version"].split(".")[:2])
-
-    def purge(self) -> None:
-        for lane in Lane:
-            self.channel.queue_purge(queue_name(lane))
-
-    def depth(self, lane: Lane) -> int:
-        return int(self.channel.queue_declare(queue_name(lane), passive=True).message_count)
-
-    def take(self, lane: Lane) -> list[tuple[str, int]]:
-        """Take every message of a lane; return its pairs in order of delivery."""
-        pairs = []
-        while (message := self.channel.basic_get(queue_name(lane), no_ack=True)) is not None:
-            pairs += [(event_id, generation) for event_id, generation in orjson.loads(message.body)[0][0]]
-        return pairs
-
-
-@pytest.fixture
-def queues(settings: Settings, resources: Resources) -> Iterator[Queues]:
-    resources.publisher.queues()  # declares them
-    found = Queues(settings)
-    found.purge()
-    yield found
-    found.purge()
-    found.connection.close()
 
 
 @pytest.fixture
@@ -282,68 +229,3 @@ def test_a_dispatcher_whose_connection_is_ended_leads_again(inbox: Inbox, settin
     dispatcher.stopping.set()
     thread.join()
     resources.close()
-
-
-def dispatches(inbox: Inbox, count: int) -> list[Dispatch]:
-    made = [incoming(entity_id=f"sku-{number}") for number in range(count)]
-    return [Dispatch(Pointer(stored.id, 0), Lane.HIGH, 5) for stored in inbox.accept(*made)]
-
-
-def test_every_confirmed_pointer_is_in_its_queue(inbox: Inbox, resources: Resources, queues: Queues) -> None:
-    pointers = dispatches(inbox, 1_200)
-    assert resources.publisher.publish(pointers) == []
-    assert len(queues.take(Lane.HIGH)) == 1_200
-
-
-def test_pointers_of_less_urgent_lanes_share_messages(inbox: Inbox, resources: Resources, queues: Queues) -> None:
-    pointers = dispatches(inbox, 60)
-    mixed = [Dispatch(one.pointer, Lane(number % 3), 5) for number, one in enumerate(pointers)]
-    assert resources.publisher.publish(mixed) == []
-    assert [queues.depth(lane) for lane in Lane] == [20, 2, 1]
-    for lane in Lane:
-        taken = sorted(queues.take(lane))
-        assert taken == sorted((str(one.pointer.event_id), 0) for one in mixed if one.lane is lane)
-
-
-def test_higher_priorities_leave_a_queue_first(
-    inbox: Inbox, settings: Settings, resources: Resources, queues: Queues
-) -> None:
-    if settings.broker_queue_type is QueueType.QUORUM and queues.version() < (4, 3):
-        pytest.skip("quorum queues have no strict priorities before RabbitMQ 4.3")
-    pointers = dispatches(inbox, 10)
-    mixed = [Dispatch(one.pointer, one.lane, number) for number, one in enumerate(pointers)]
-    assert resources.publisher.publish(mixed) == []
-    expected = [(str(one.pointer.event_id), 0) for one in reversed(mixed)]
-    assert queues.take(Lane.HIGH) == expected
-
-
-def test_a_queue_that_was_deleted_refuses_and_is_made_again(
-    inbox: Inbox, resources: Resources, queues: Queues
-) -> None:
-    first, second = dispatches(inbox, 2)
-    assert resources.publisher.publish([first]) == []
-    queues.channel.queue_delete(queue_name(Lane.HIGH))
-    assert resources.publisher.publish([second]) == []
-    assert queues.take(Lane.HIGH) == [(str(second.pointer.event_id), 0)]
-
-
-def test_a_connection_that_died_while_idle_is_made_again(inbox: Inbox, resources: Resources, queues: Queues) -> None:
-    first, second = dispatches(inbox, 2)
-    resources.publisher.publish([first])
-    assert resources.publisher._connection is not None
-    resources.publisher._connection.connection.transport.sock.close()
-    assert resources.publisher.publish([second]) == []
-    assert len(queues.take(Lane.HIGH)) == 2
-
-
-def test_a_broker_that_is_away_takes_nothing_and_says_so(inbox: Inbox, settings: Settings) -> None:
-    with Publisher("amqp://127.0.0.1:1//", settings.broker_queue_type) as publisher:
-        pointers = dispatches(inbox, 600)
-        assert sorted(publisher.publish(pointers), key=str) == sorted(pointers, key=str)
-
-
-def test_unpublished_events_wait_again(inbox: Inbox) -> None:
-    (pointer,) = dispatches(inbox, 1)
-    with transaction(inbox.engine) as session:
-        due.unpublished(session, [pointer.pointer.event_id])
-    assert inbox.sql("SELECT dispatched_at FROM event") == [(None,)]

@@ -5,7 +5,14 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import structlog
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_random_exponential
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from app.bare import statement, work
 from app.errors import Busy, ClaimLost, TiercelError, Transient, Unavailable
@@ -25,6 +32,7 @@ _SHORT_RETRIES = 3
 _HOLD_S = 30
 """How long a worker holds its message while the database is away; after that the dispatcher brings it back."""
 _BUSY_WAIT_S = 0.1
+_NOT_SHORT = (ClaimLost, Unavailable)
 Result = TypeVar("Result")
 
 
@@ -110,7 +118,8 @@ def _run(resources: Resources, claimed: Claim) -> None:
 
 def _apply_with_retries(resources: Resources, claimed: Claim) -> None:
     retrying = Retrying(
-        retry=retry_if_exception_type((Busy, Transient)),
+        # A lost claim stays lost, and for a database that is away _held waits.
+        retry=retry_if_exception(lambda error: isinstance(error, Transient) and not isinstance(error, _NOT_SHORT)),
         stop=stop_after_attempt(_SHORT_RETRIES),
         wait=wait_random_exponential(multiplier=0.02, max=0.2),
         reraise=True,

@@ -1,7 +1,5 @@
-"""Owns looking into the lanes' queues as a worker would, and waiting for a condition."""
+"""Owns looking into the lanes' queues as a worker would."""
 
-import time
-from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -10,14 +8,6 @@ from kombu import Connection
 from app.broker import queue_name
 from app.models import Lane
 from config.settings import Settings
-
-
-def wait_until(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
-    """Wait for a condition; the limit only ends a test that would never end."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it didn't become true"
-        time.sleep(0.01)
 
 
 class Queues:

@@ -24,7 +24,6 @@ class Waiting:
     entity_type: str
     entity_id: str
     fact: bool
-    parked: bool
 
     @property
     def entity_key(self) -> str:
@@ -45,7 +44,7 @@ class Claim:
 # Where a statement goes by id, its status is compared behind a cast: else the planner, whose figures are always old
 # here, takes one of the partial indexes over status for almost empty and reads all of it instead of one row.
 _WAITING = text("""
-SELECT id, generation, source_id, entity_type, entity_id, fact, parked_at IS NOT NULL FROM event
+SELECT id, generation, source_id, entity_type, entity_id, fact FROM event
 WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = 0 AND due_at <= now()
 """)
 

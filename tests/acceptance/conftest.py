@@ -2,7 +2,6 @@
 
 import io
 import os
-import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from app.vault import Vault
 from config.settings import Settings
 from deploy.local import procfile, readiness
 from deploy.local.procfile import Processes, Terminal
+from tests.waiting import free_port
 
 ROOT = Path(__file__).parents[2]
 _READY_S = 90
@@ -47,17 +47,11 @@ class System:
         return requests.get(self.url + path, headers={"Authorization": f"Bearer {self.key}"}, timeout=10)
 
 
-def _free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 @pytest.fixture(scope="package")
 def system(settings: Settings, schema: Engine) -> Iterator[System]:
     """Run the Procfile's processes; ready when each of them does its work."""
     home = Path(os.environ["TIERCEL_HOME"])
-    port, flower_port = (_free_port() for _ in range(2))
+    port, flower_port = (str(free_port()) for _ in range(2))
     values = {**os.environ, "PORT": port, "FLOWER_PORT": flower_port, "FLOWER_PASSWORD": "flower"}
     env = procfile.environment(values, home, Path(sys.executable).parent)
     output = io.StringIO()

@@ -11,7 +11,8 @@ from app.models import Lane, Outcome, Status
 from app.resources import Resources
 from config.settings import Settings
 from tests.factories import Inbox, incoming
-from tests.queues import Queues, wait_until
+from tests.queues import Queues
+from tests.waiting import wait_until
 
 
 def leaders(inbox: Inbox) -> list[int]:

@@ -19,7 +19,7 @@ from app.models import Outcome
 from app.web.factory import create_app
 from config.settings import Settings
 from tests.factories import Inbox, incoming, whsec
-from tests.queues import wait_until
+from tests.waiting import wait_until
 
 
 @pytest.fixture

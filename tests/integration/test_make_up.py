@@ -5,8 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import psutil
 import pytest
 
 from deploy.local.processes import end_leftovers, session
+from tests.waiting import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,8 +28,8 @@ class MakeUp:
             **env,
             "TIERCEL_HOME": str(home),
             "TIERCEL_PROCFILE": str(home / "Procfile"),
-            "PORT": str(_free_port()),
-            "FLOWER_PORT": str(_free_port()),
+            "PORT": str(free_port()),
+            "FLOWER_PORT": str(free_port()),
             **more,
         }
         environ.pop("MAKELEVEL", None)
@@ -48,7 +48,7 @@ class MakeUp:
         return self.output.read_text()
 
     def wait_for(self, words: str) -> None:
-        _wait_until(lambda: words in self.said() or self.process.poll() is not None)
+        wait_until(lambda: words in self.said() or self.process.poll() is not None)
         assert words in self.said(), self.said()
 
     def descendants(self) -> list[psutil.Process]:
@@ -59,19 +59,6 @@ class MakeUp:
             for process in [*self.descendants(), psutil.Process(self.process.pid)]:
                 process.kill()
         self.process.wait()
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
-def _wait_until(done: Callable[[], bool], deadline_s: float = 60) -> None:
-    end = time.monotonic() + deadline_s
-    while not done():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)
 
 
 @pytest.fixture
@@ -88,7 +75,7 @@ def test_make_up_stops_with_status_0_and_leaves_no_process(home: Path, services:
     try:
         up.wait_for("Tiercel is ready")
         started = up.descendants()
-        _wait_until(lambda: len(up.descendants()) >= 4)
+        wait_until(lambda: len(up.descendants()) >= 4)
         started = up.descendants()
         # When Ctrl-C is pressed twice
         up.process.send_signal(signal.SIGINT)
@@ -166,15 +153,15 @@ def test_make_up_stops_when_only_make_is_told_to(home: Path, services: dict[str,
         **services,
         "TIERCEL_HOME": str(home),
         "TIERCEL_PROCFILE": str(home / "Procfile"),
-        "PORT": str(_free_port()),
-        "FLOWER_PORT": str(_free_port()),
+        "PORT": str(free_port()),
+        "FLOWER_PORT": str(free_port()),
     }
     output = home / "output"
     with output.open("wb") as out:
         make = subprocess.Popen(
             ["make", "-C", str(home), "up"], env=environ, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
         )
-    _wait_until(lambda: b"Tiercel is ready" in output.read_bytes())
+    wait_until(lambda: b"Tiercel is ready" in output.read_bytes())
     make.send_signal(signal.SIGINT)
     make.wait(60)
     assert b"stopping       calm" in output.read_bytes()

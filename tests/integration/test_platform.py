@@ -7,8 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from config.settings import Settings
 from deploy.local import ports, procfile, secrets_file
 from deploy.local.processes import birth, end_leftovers, record
 from deploy.local.rabbitmq import queue_type
+from tests.waiting import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -163,13 +162,13 @@ def test_flower_asks_for_the_password_shows_the_broker_and_changes_nothing(
     services: dict[str, str], tmp_path: Path
 ) -> None:
     # Given a Flower as the Procfile starts it
-    values = {**services, "FLOWER_PORT": str(_free_port()), "FLOWER_USER": "ops", "FLOWER_PASSWORD": "a b:c'd"}
+    values = {**services, "FLOWER_PORT": str(free_port()), "FLOWER_USER": "ops", "FLOWER_PASSWORD": "a b:c'd"}
     base = f"http://127.0.0.1:{values['FLOWER_PORT']}"
     flower = subprocess.Popen(
         shlex.split(PROCFILE["flower"]), cwd=ROOT, env=procfile.environment(values, tmp_path, BIN)
     )
     try:
-        _wait_until(lambda: _status(f"{base}/healthcheck") == 200)
+        wait_until(lambda: _status(f"{base}/healthcheck") == 200)
         # Then its pages and its API ask for the password
         known = ("ops", "a b:c'd")
         for page in ("/", "/workers", "/broker", "/api/workers"):
@@ -190,16 +189,3 @@ def _status(url: str, auth: tuple[str, str] | None = None) -> int | None:
         return requests.get(url, auth=auth, timeout=10).status_code
     except requests.ConnectionError:
         return None
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
-def _wait_until(done: Callable[[], bool], deadline_s: float = 60) -> None:
-    end = time.monotonic() + deadline_s
-    while not done():
-        assert time.monotonic() < end, "it did not happen"
-        time.sleep(0.05)

@@ -26,7 +26,7 @@ from app.pointers import Pointer
 from app.resources import Resources
 from tasks.process import process, process_pointers
 from tests.factories import Inbox, incoming
-from tests.queues import wait_until
+from tests.waiting import wait_until
 
 
 def run(resources: Resources, inbox: Inbox, pointer: Pointer) -> Event:

@@ -17,7 +17,7 @@ from app.web.groupcommit import GroupCommit
 from app.web.outbox import Outbox
 from config.settings import Settings
 from tests.factories import Inbox, incoming, whsec
-from tests.queues import wait_until
+from tests.waiting import wait_until
 
 
 def test_a_ping_names_what_is_wrong(resources: Resources, settings: Settings) -> None:

@@ -27,6 +27,10 @@ SOON: dict[str, Any] = {"soon": True}
 """The commit is visible at once, and safe from a crash of the server a moment later (PostgreSQL manual, 30.4)."""
 LATER: dict[str, Any] = {"later": True}
 """The statement travels with the next one; its result isn't to be had."""
+AHEAD: dict[str, Any] = {"ahead": True}
+"""The statement commits by itself, without waiting for the disk, ahead of the transaction whose first statement it
+travels with; its result isn't to be had."""
+_WITHOUT_WAITING = b"SET LOCAL synchronous_commit = off"
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 _TYPED = re.compile(r"CAST\(:(\w+) AS ([\w\[\]]+)\)")
 _PREPARABLE = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
@@ -79,6 +83,7 @@ class Bare:
         self._connection = connection
         self._prepared = prepared
         self._transaction = transaction
+        self._ahead: list[bytes] = []
         self._later: list[bytes] = []
 
     def execute(
@@ -88,7 +93,7 @@ class Bare:
         *,
         execution_options: Mapping[str, Any] | None = None,
     ) -> Answer:
-        """Run a statement; its options are LAST, LATER and SOON.
+        """Run a statement; its options are AHEAD, LATER, LAST and SOON.
 
         Raises:
             psycopg2.Error: the database refused, or isn't there.
@@ -98,6 +103,9 @@ class Bare:
             sql = cursor.mogrify(self._call(statement.text), parameters or {})
             if options.get("later"):
                 self._later.append(sql)
+                return Answer(None)
+            if options.get("ahead"):
+                self._ahead += [b"BEGIN", _WITHOUT_WAITING, sql, b"COMMIT"]
                 return Answer(None)
             cursor.execute(b";".join([*self._before(options), sql, *self._behind(options)]))
             return Answer(cursor)
@@ -117,11 +125,12 @@ class Bare:
     def _before(self, options: Mapping[str, Any]) -> list[bytes]:
         before, self._later = self._later, []
         if options.get("soon"):
-            before.insert(0, b"SET LOCAL synchronous_commit = off")
+            before.insert(0, _WITHOUT_WAITING)
         if self._transaction is _Transaction.WAITING:
             self._transaction = _Transaction.OPEN
             before.insert(0, b"BEGIN")
-        return before
+        ahead, self._ahead = self._ahead, []
+        return ahead + before
 
     def _behind(self, options: Mapping[str, Any]) -> list[bytes]:
         if not options.get("last") or self._transaction is not _Transaction.OPEN:
@@ -133,10 +142,10 @@ class Bare:
         """Commit what is open, with the statements that still wait to travel.
 
         Raises:
-            RuntimeError: a LATER statement has no transaction to travel in: it would be lost.
+            RuntimeError: a statement has nothing to travel with: it would be lost.
         """
-        if self._later and self._transaction is not _Transaction.OPEN:
-            raise RuntimeError("a LATER statement was left behind")
+        if self._ahead or (self._later and self._transaction is not _Transaction.OPEN):
+            raise RuntimeError("an AHEAD or LATER statement was left behind")
         if self._transaction is _Transaction.OPEN:
             self._plain(b";".join([*self._later, b"COMMIT"]))
             self._transaction = _Transaction.DONE

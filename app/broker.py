@@ -24,7 +24,7 @@ APPLY_EVENTS_SHOWN = "tasks.process.apply_events.shown"
 PURGE = "tasks.housekeeping.purge"
 MAX_PRIORITY = 9
 _CHUNK = 500
-_PER_MESSAGE = {Lane.HIGH: 1, Lane.MEDIUM: 10, Lane.LOW: 25}
+_PER_MESSAGE = {Lane.HIGH: 1, Lane.MEDIUM: 50, Lane.LOW: 100}
 """Pointers a message may carry: a message costs as much as an event, so what may wait a little shares one. Only what
 is there at the same moment is put together; nothing is waited for."""
 _CONNECT_S, _SOCKET_S, _CONFIRM_S = 2, 5, 3.0

@@ -33,7 +33,7 @@ def make_engine(url: str, *, pool_size: int = 5, statement_timeout_ms: int = STA
         f"-c statement_timeout={statement_timeout_ms} -c timezone=UTC "
         # Prepared statements are planned once. Their tables' figures are always old here, and at first there are
         # none: a plan that reads a whole table would be kept while the table grows.
-        "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off"
+        "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
     )
     return create_engine(
         url,
@@ -71,6 +71,9 @@ def translate(error: SQLAlchemyError | psycopg2.Error) -> TiercelError:
     code = getattr(original, "pgcode", None)
     if isinstance(original, _BUSY):
         return Busy(detail)
+    if isinstance(original, psycopg2.errors.UniqueViolation):
+        # Whoever made the row first was quicker by a moment; tried again, it is seen.
+        return Transient(detail)
     if isinstance(original, SQLAlchemyError) or (
         isinstance(code, str) and code[:2] in {_CLASS_DATA, _CLASS_INTEGRITY, _CLASS_SYNTAX}
     ):

@@ -24,6 +24,22 @@ _RELEASE = """
 if redis.call('get', KEYS[1]) == ARGV[1] then redis.call('del', KEYS[1]) end
 return redis.call('del', KEYS[2])
 """
+_ACQUIRE_ALL = """
+local taken = {}
+for i, key in ipairs(KEYS) do
+    taken[i] = redis.call('set', key, ARGV[1], 'NX', 'PX', ARGV[2]) and 1 or 0
+end
+return taken
+"""
+# The keys come in pairs: what is held, and its mark.
+_RELEASE_ALL = """
+local parked = {}
+for i = 1, #KEYS, 2 do
+    if redis.call('get', KEYS[i]) == ARGV[1] then redis.call('del', KEYS[i]) end
+    parked[#parked + 1] = redis.call('del', KEYS[i + 1])
+end
+return parked
+"""
 
 
 class Held(Enum):
@@ -43,6 +59,14 @@ class Lock:
     token: str
 
 
+@dataclass(frozen=True, slots=True)
+class Locks:
+    """The entities of a batch that nobody else works on, and the token that proves it; none where Redis is away."""
+
+    taken: set[str]
+    token: str | None
+
+
 class EntityLocks:
     """Locks over entities, by name; safe to share between threads."""
 
@@ -51,6 +75,8 @@ class EntityLocks:
             url, socket_timeout=0.25, socket_connect_timeout=0.25, retry=None, health_check_interval=0
         )
         self._release = self._redis.register_script(_RELEASE)
+        self._acquire_all = self._redis.register_script(_ACQUIRE_ALL)
+        self._release_all = self._redis.register_script(_RELEASE_ALL)
         self._ttl_ms = int(ttl_s * 1000)
         self._wait_s = wait_s
         self._down_until = 0.0
@@ -66,6 +92,32 @@ class EntityLocks:
             self._left_alone(error)
             return Held.WITHOUT, None
         return (Held.LOCKED, lock) if taken else (Held.BUSY, None)
+
+    def acquire_all(self, entity_keys: set[str]) -> Locks:
+        """Try once for the locks of several entities, in one round trip; those of busy ones aren't among the taken."""
+        without = Locks(entity_keys, None)
+        if time.monotonic() < self._down_until:
+            return without
+        token, ordered = secrets.token_hex(8), sorted(entity_keys)
+        try:
+            taken = self._acquire_all(keys=[_held(key) for key in ordered], args=[token, self._ttl_ms])
+        except RedisError as error:
+            self._left_alone(error)
+            return without
+        return Locks({key for key, got in zip(ordered, taken, strict=True) if got}, token)
+
+    def release_all(self, locks: Locks) -> set[str]:
+        """Give locks back, where they are still ours; return the entities for which events were parked meanwhile."""
+        if locks.token is None or not locks.taken:
+            return set()
+        ordered = sorted(locks.taken)
+        try:
+            keys = [name for key in ordered for name in (_held(key), _parked(key))]
+            parked = self._release_all(keys=keys, args=[locks.token])
+        except RedisError as error:
+            self._left_alone(error)
+            return set()
+        return {key for key, marked in zip(ordered, parked, strict=True) if marked}
 
     def mark_parked(self, entity_key: str) -> None:
         """Tell the holder of an entity's lock that an event waits for it."""

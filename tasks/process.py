@@ -1,39 +1,22 @@
-"""Owns consume, lock and apply: what a worker does with one pointer."""
+"""Owns consume, lock and claim: what a worker does with the pointers of one message."""
 
 import uuid
-from collections.abc import Callable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
 import structlog
-from tenacity import (
-    Retrying,
-    retry_if_exception,
-    retry_if_exception_type,
-    stop_after_attempt,
-    stop_after_delay,
-    wait_random_exponential,
-)
 
 from app.bare import statement, work
-from app.errors import Busy, ClaimLost, TiercelError, Transient, Unavailable
-from app.handlers.apply import Applied, apply
+from app.errors import TiercelError
 from app.inbox import claim as inbox
 from app.inbox import due
 from app.inbox.claim import Claim, Waiting
-from app.inbox.wake import wake
 from app.locks import Held
-from app.models import Outcome
 from app.pointers import Pointer
 from app.resources import Resources
-from tasks.policy import Dead, RetryPolicy
+from tasks.attempt import attempt, attempt_batch, held
 
 _LOG = structlog.get_logger()
-_SHORT_RETRIES = 3
-_HOLD_S = 30
-"""How long a worker holds its message while the database is away; after that the dispatcher brings it back."""
-_BUSY_WAIT_S = 0.1
-_NOT_SHORT = (ClaimLost, Unavailable)
-Result = TypeVar("Result")
+_Found = tuple[Pointer, Waiting]
 
 
 def process_pointers(resources: Resources, pairs: Sequence[Sequence[object]]) -> None:
@@ -46,13 +29,20 @@ def process_pointers(resources: Resources, pairs: Sequence[Sequence[object]]) ->
 
 
 def process(resources: Resources, pointers: Sequence[Pointer]) -> None:
-    """Lock each pointer's entity, claim and apply; whatever fails is on the row, never in the message."""
+    """Lock the pointers' entities, claim and apply; whatever fails is on the row, never in the message.
+
+    What nobody claimed before goes together; the rest, and what is busy, one by one.
+    """
     try:
-        found = _held(lambda: _waiting(resources, pointers))
+        found = held(lambda: _waiting(resources, pointers))
+        fresh = [one for one in found if one[1].fresh]
+        done = _batch(resources, fresh) if len(fresh) > 1 else set()
     except TiercelError as error:
         _left_to_dispatcher(error)
         return
     for pointer, event in found:
+        if event.fresh and event.entity_key in done:
+            continue
         structlog.contextvars.bind_contextvars(event_id=str(pointer.event_id))
         try:
             _with_entity(resources, pointer, event)
@@ -67,97 +57,52 @@ def _left_to_dispatcher(error: TiercelError) -> None:
     _LOG.warning("left to the dispatcher", action="left_to_dispatcher", error=repr(error))
 
 
-def _waiting(resources: Resources, pointers: Sequence[Pointer]) -> list[tuple[Pointer, Waiting]]:
+def _waiting(resources: Resources, pointers: Sequence[Pointer]) -> list[_Found]:
     with statement(resources.engine) as session:
         return inbox.waiting(session, pointers)
 
 
+def _batch(resources: Resources, fresh: Sequence[_Found]) -> set[str]:
+    """Process pointers together, but for those of busy entities; return the entities that are done."""
+    locks = resources.locks.acquire_all({event.entity_key for _, event in fresh})
+    mine = [one for one in fresh if one[1].entity_key in locks.taken]
+    try:
+        if mine:
+            firsts = tuple(dict.fromkeys(event.first for _, event in mine))
+            attempt_batch(resources, Claim(firsts, uuid.uuid4(), counted=False))
+            _spent(resources, [pointer for pointer, event in mine if pointer.event_id != event.first])
+    finally:
+        parked = resources.locks.release_all(locks)
+        for event in {event.entity_key: event for _, event in mine}.values():
+            if event.entity_key in parked:
+                _dispatch_parked(resources, event)
+    return locks.taken
+
+
 def _with_entity(resources: Resources, pointer: Pointer, event: Waiting) -> None:
-    held, lock = resources.locks.acquire(event.entity_key)
-    if held is Held.BUSY:
+    state, lock = resources.locks.acquire(event.entity_key)
+    if state is Held.BUSY:
         # Parked before the second try: either this try gets the lock, or its holder is told so at its release.
         with statement(resources.engine) as session:
             inbox.park(session, pointer)
         resources.locks.mark_parked(event.entity_key)
-        held, lock = resources.locks.acquire(event.entity_key, wait=False)
-        if held is Held.BUSY:
+        state, lock = resources.locks.acquire(event.entity_key, wait=False)
+        if state is Held.BUSY:
             return
     try:
-        _claim_and_run(resources, pointer, event)
+        claimed = attempt(resources, Claim((event.first,), uuid.uuid4(), counted=True))
+        if not claimed or pointer.event_id != event.first:
+            _spent(resources, [pointer])
     finally:
         if resources.locks.release(lock):
             _dispatch_parked(resources, event)
 
 
-def _claim_and_run(resources: Resources, pointer: Pointer, event: Waiting) -> None:
-    # Committed before any work: an event that kills its process can't try for ever.
-    with statement(resources.engine) as session:
-        claimed = inbox.claim(session, pointer, event, resources.settings.lease_s)
-    if claimed is not None:
-        _run(resources, claimed)
-    if claimed is None or claimed.event_id != pointer.event_id:
+def _spent(resources: Resources, pointers: Sequence[Pointer]) -> None:
+    """Let what a pointer named be dispatched again, since another event was claimed for it."""
+    if pointers:
         with work(resources.engine) as session:
-            inbox.pointer_spent(session, pointer)
-
-
-def _run(resources: Resources, claimed: Claim) -> None:
-    if claimed.attempts > resources.settings.max_attempts:
-        _end(resources, claimed, Outcome.DEAD, "its worker died at every attempt")
-        return
-    try:
-        _held(lambda: _apply_with_retries(resources, claimed))
-    except ClaimLost:
-        _LOG.info("another worker has this event now", action="claim_lost")
-    except Busy as error:
-        with work(resources.engine) as session:
-            inbox.give_back(session, claimed, wait_s=_BUSY_WAIT_S, refund=True, error=str(error))
-            wake(session)
-    except Exception as error:  # noqa: BLE001  # the one place where any failure of a handler becomes retry or dead
-        _failed(resources, claimed, error)
-
-
-def _apply_with_retries(resources: Resources, claimed: Claim) -> None:
-    retrying = Retrying(
-        # A lost claim stays lost, and for a database that is away _held waits.
-        retry=retry_if_exception(lambda error: isinstance(error, Transient) and not isinstance(error, _NOT_SHORT)),
-        stop=stop_after_attempt(_SHORT_RETRIES),
-        wait=wait_random_exponential(multiplier=0.02, max=0.2),
-        reraise=True,
-    )
-    retrying(lambda: _apply_once(resources, claimed))
-
-
-def _apply_once(resources: Resources, claimed: Claim) -> Applied:
-    with work(resources.engine) as session:
-        event = inbox.fence(session, claimed)
-        applied = apply(session, event)
-        inbox.finish_with_older(session, claimed, event, applied.outcome, applied.notes)
-        return applied
-
-
-def _failed(resources: Resources, claimed: Claim, error: Exception) -> None:
-    settings = resources.settings
-    policy = RetryPolicy(settings.max_attempts, settings.retry_base_s, settings.retry_cap_s)
-    decision = policy.decide(error, claimed.attempts)
-    if isinstance(decision, Dead):
-        _LOG.error("event is dead", action="event_dead", reason=decision.reason)
-        _end(resources, claimed, Outcome.DEAD, decision.reason)
-        return
-    note = {
-        "step": "retry",
-        "attempt": claimed.attempts,
-        "wait_s": round(decision.wait_s, 3),
-        "error": str(error)[:500],
-    }
-    _LOG.warning("event will be retried", action="event_retry", **note)
-    with work(resources.engine) as session:
-        inbox.give_back(session, claimed, wait_s=decision.wait_s, error=str(error)[:1000], notes=[note])
-        wake(session)
-
-
-def _end(resources: Resources, claimed: Claim, outcome: Outcome, error: str) -> None:
-    with statement(resources.engine) as session:
-        inbox.finish(session, claimed, outcome, error=error)
+            inbox.pointers_spent(session, pointers)
 
 
 def _dispatch_parked(resources: Resources, event: Waiting) -> None:
@@ -167,14 +112,3 @@ def _dispatch_parked(resources: Resources, event: Waiting) -> None:
     if unpublished:
         with work(resources.engine) as session:
             due.unpublished(session, [dispatch.pointer.event_id for dispatch in unpublished])
-
-
-def _held(step: Callable[[], Result]) -> Result:
-    """Run a step, holding the message while the database is away."""
-    retrying = Retrying(
-        retry=retry_if_exception_type(Unavailable),
-        stop=stop_after_delay(_HOLD_S),
-        wait=wait_random_exponential(multiplier=0.1, max=1),
-        reraise=True,
-    )
-    return retrying(step)

@@ -1,18 +1,20 @@
-"""Owns apply: one claimed event meets its entity, inside the caller's transaction. Never commits."""
+"""Owns apply: claimed events meet their entities, inside the caller's transaction. Never commits.
 
-from dataclasses import dataclass
-from functools import cache
+Nothing is asked of the database here: what stands came with the fence, so every write travels with the COMMIT.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import TextClause, text
-
-from app.bare import LATER, Executor
-from app.handlers import handler_for, projections
+from app.bare import Executor
+from app.handlers import handler_for, writes
 from app.handlers.gate import Position, State, Verdict, judge
-from app.handlers.registry import NotProjectable
+from app.handlers.registry import NotProjectable, Row
 from app.incoming import JsonValue, Operation, StoredEvent
 from app.jsontext import dump, parse, resolve
-from app.models import Outcome, Owned
+from app.models import Outcome
 
 _OUTCOMES = {
     Verdict.WRITE: Outcome.APPLIED,
@@ -21,31 +23,21 @@ _OUTCOMES = {
     Verdict.STALE: Outcome.STALE,
     Verdict.TOMBSTONED: Outcome.TOMBSTONED,
 }
-_OWNER = "source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id"
-_LOCK_ENTITY = text(f"""
-SELECT version, sequence, operation, fingerprint, final, data, event_id FROM entity WHERE {_OWNER} FOR UPDATE
-""")
-_MAKE_ENTITY = text("""
-INSERT INTO entity (source_id, entity_type, entity_id, version, version_text, sequence, operation, fingerprint, final,
-                    data, event_id, applied_at)
-VALUES (:source_id, :entity_type, :entity_id, :version, :version_text, :sequence, :operation, :fingerprint, :final,
-        :data, :event_id, clock_timestamp())
-ON CONFLICT DO NOTHING
-""")
-_WRITE_ENTITY = text(f"""
-UPDATE entity SET version = :version, version_text = :version_text, sequence = :sequence, operation = :operation,
-       fingerprint = :fingerprint, final = :final, data = :data, event_id = :event_id, applied_at = clock_timestamp()
-WHERE {_OWNER}
-""")
-_RECORD_FACT = text("""
-INSERT INTO fact (event_id, source_id, entity_type, entity_id, type)
-VALUES (:event_id, :source_id, :entity_type, :entity_id, :type) ON CONFLICT DO NOTHING
-""")
-_RECORD_LEAD = text("""
-INSERT INTO lead (event_id, source_id, entity_type, entity_id, email, name, campaign, captured_at)
-VALUES (:event_id, :source_id, :entity_type, :entity_id, :email, :name, :campaign, :captured_at)
-ON CONFLICT DO NOTHING
-""")
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """A claimed event with what stands where it goes, all of it locked."""
+
+    event: StoredEvent
+    standing: State | None
+    """Its entity; None where there is none yet."""
+    standing_event_id: uuid.UUID | None
+    """The event that made the entity what it is."""
+    fact_known: bool
+    """Whether its fact was recorded before."""
+    attempts: int
+    """Including this one; 0 in a batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,107 +49,84 @@ class Applied:
     """Entries for the event's history."""
 
 
-def apply(session: Executor, event: StoredEvent) -> Applied:
-    """Apply one event: its fact part exactly once, its state part if nothing newer stands.
+@dataclass(slots=True)
+class _Standing:
+    """An entity while the events of one batch meet it, one after another."""
+
+    new: bool
+    state: State | None
+    event_id: uuid.UUID | None
+    winner: int | None = None
+    """The place of the event that made it so, where it was one of these."""
+
+
+@dataclass(slots=True)
+class _Result:
+    outcome: Outcome
+    notes: list[dict[str, Any]] = field(default_factory=list)
+
+
+def apply(session: Executor, fenced: Sequence[Fenced]) -> list[Applied]:
+    """Apply events: the fact part of each exactly once, its state part if nothing newer stands.
+
+    Each entity is written once, as the last of its events leaves it, whatever their number.
 
     Raises:
-        SQLAlchemyError: the database refused; nothing is kept.
+        Transient: a row that wasn't there has come meanwhile; nothing is kept.
+        psycopg2.Error: the database refused; nothing is kept.
     """
-    data = resolve(parse(event.payload.encode()), event.data_pointer)
-    new_fact = event.fact and _record_fact(session, event, data)
+    said = [resolve(parse(one.event.payload.encode()), one.event.data_pointer) for one in fenced]
+    standing: dict[writes.Owner, _Standing] = {}
+    results: dict[int, _Result] = {}
+    for place in sorted(range(len(fenced)), key=lambda place: _position(fenced[place].event)):
+        results[place] = _meet(fenced[place], said[place], place, standing)
+    kept, rows = [], []
+    for entity in standing.values():
+        if entity.winner is not None:
+            event = fenced[entity.winner].event
+            kept.append(writes.Kept(event, entity.state, entity.new))
+            rows.append(_rows(event, said[entity.winner], results[entity.winner].notes))
+    writes.entities(session, kept)
+    writes.typed(session, kept, rows)
+    facts = [place for place, one in enumerate(fenced) if one.event.fact and not one.fact_known]
+    writes.facts(session, [(fenced[place].event, said[place]) for place in facts])
+    return [Applied(results[place].outcome, tuple(results[place].notes)) for place in range(len(fenced))]
+
+
+def _meet(one: Fenced, said: JsonValue, place: int, standing: dict[writes.Owner, _Standing]) -> _Result:
+    """Let one event meet its entity; return what becomes of the event."""
+    event = one.event
+    new_fact = event.fact and not one.fact_known
     if not event.state:
-        return Applied(Outcome.APPLIED if new_fact else Outcome.UNCHANGED)
-    verdict, notes = _write_state(session, event, data)
-    return Applied(Outcome.APPLIED if new_fact else _OUTCOMES[verdict], tuple(notes))
-
-
-def _record_fact(session: Executor, event: StoredEvent, data: JsonValue) -> bool:
-    values = {**_owner(event), "event_id": event.id, "type": event.type}
-    recorded: Any = session.execute(_RECORD_FACT, values)
-    if not recorded.rowcount:
-        return False
-    if event.entity_type == "lead" and event.operation is not Operation.DELETE:
-        columns = projections.lead(data if isinstance(data, dict) else {})
-        session.execute(_RECORD_LEAD, {**values, **columns, "captured_at": event.received_at}, execution_options=LATER)
-    return True
-
-
-def _write_state(session: Executor, event: StoredEvent, data: JsonValue) -> tuple[Verdict, list[dict[str, Any]]]:
+        return _Result(Outcome.APPLIED if new_fact else Outcome.UNCHANGED)
+    entity = standing.setdefault(
+        writes.owner(event), _Standing(one.standing is None, one.standing, one.standing_event_id)
+    )
     deleted = event.operation is Operation.DELETE
-    position = Position(event.version, event.sequence, event.operation, event.fingerprint)
-    offered = State(position, event.final, None if deleted else dump(data).decode())
-    values = {
-        **_owner(event),
-        "version": event.version,
-        "version_text": event.version_text,
-        "sequence": event.sequence,
-        "operation": int(event.operation),
-        "fingerprint": event.fingerprint,
-        "final": event.final,
-        "data": offered.data,
-        "event_id": event.id,
-    }
-    # What is probably new is inserted first, what is probably there is looked up first: a round trip less either way.
-    likely_new = event.operation is Operation.CREATE or handler_for(event.entity_type).always_fact
-    current = None if likely_new else session.execute(_LOCK_ENTITY, _owner(event)).one_or_none()
-    if current is None:
-        made: Any = session.execute(_MAKE_ENTITY, values)
-        if made.rowcount:
-            return Verdict.WRITE, _project(session, event, data, new=True)
-        # It was there, or another worker has just made it; that one's transaction has ended by now.
-        current = session.execute(_LOCK_ENTITY, _owner(event)).one()
-    standing = State(
-        Position(current.version, current.sequence, Operation(current.operation), bytes(current.fingerprint)),
-        current.final,
-        current.data,
-    )
-    verdict = judge(standing, offered)
-    notes: list[dict[str, Any]] = []
-    if position.ties_with(standing.position):
-        notes.append({"step": "tie", "with": str(current.event_id)})
+    offered = State(_position(event), event.final, None if deleted else dump(said).decode())
+    verdict = judge(entity.state, offered)
+    result = _Result(Outcome.APPLIED if new_fact else _OUTCOMES[verdict])
+    if entity.state is not None and offered.position.ties_with(entity.state.position):
+        result.notes.append({"step": "tie", "with": str(entity.event_id)})
     if verdict in {Verdict.WRITE, Verdict.ADVANCE}:
-        session.execute(_WRITE_ENTITY, values, execution_options=LATER)
-        notes += _project(session, event, data, new=False)
-    return verdict, notes
+        entity.state, entity.event_id, entity.winner = offered, event.id, place
+    return result
 
 
-def _project(session: Executor, event: StoredEvent, data: JsonValue, *, new: bool) -> list[dict[str, Any]]:
-    """Make the typed rows of this owner be what its data says, and no others; a ``new`` owner has none yet."""
+def _rows(event: StoredEvent, data: JsonValue, notes: list[dict[str, Any]]) -> Sequence[Row]:
+    """Return the typed rows in an entity's data; note where it lacks what they need."""
     handler = handler_for(event.entity_type)
-    if handler.model is None or handler.rows is None:
+    if handler.rows is None or event.operation is Operation.DELETE:
         return []
-    notes: list[dict[str, Any]] = []
-    rows: list[dict[str, Any]] = []
-    if event.operation is not Operation.DELETE:
-        try:
-            if not isinstance(data, dict):
-                raise NotProjectable("the sender's data isn't an object")
-            rows = [{"key": "", **row} for row in handler.rows(data)]
-        except NotProjectable as error:
-            notes.append({"step": "not projected", "detail": str(error)})
-    drop_others, upsert = _typed_statements(handler.model)  # type: ignore[arg-type]  # a class has a hash
-    if not new and (handler.many or not rows):
-        kept = {**_owner(event), "keys": [row["key"] for row in rows]}
-        session.execute(drop_others, kept, execution_options=LATER)
-    for row in rows:
-        session.execute(upsert, {**_owner(event), **row, "version": event.version}, execution_options=LATER)
-    return notes
+    try:
+        if not isinstance(data, dict):
+            raise NotProjectable("the sender's data isn't an object")
+        # Of rows with the same key the last one stands.
+        return list({row["key"]: row for row in ({"key": "", **row} for row in handler.rows(data))}.values())
+    except NotProjectable as error:
+        notes.append({"step": "not projected", "detail": str(error)})
+        return []
 
 
-@cache
-def _typed_statements(model: type[Owned]) -> tuple[TextClause, TextClause]:
-    """Return the statements that delete an owner's other rows, and that write one row, of a typed model."""
-    owner = ("source_id", "entity_type", "entity_id", "key")
-    table = model.__table__  # type: ignore[attr-defined]  # each is a mapped class
-    columns = [column.name for column in table.columns]
-    changed = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in owner)
-    others = f"DELETE FROM {table.name} WHERE {_OWNER} AND key <> ALL(CAST(:keys AS text[]))"
-    upsert = (
-        f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({', '.join(':' + name for name in columns)}) "
-        f"ON CONFLICT ({', '.join(owner)}) DO UPDATE SET {changed}"
-    )
-    return text(others), text(upsert)
-
-
-def _owner(event: StoredEvent) -> dict[str, Any]:
-    return {"source_id": event.source_id, "entity_type": event.entity_type, "entity_id": event.entity_id}
+def _position(event: StoredEvent) -> Position:
+    return Position(event.version, event.sequence, event.operation, event.fingerprint)

@@ -1,29 +1,29 @@
-"""Owns claim and what ends it: the fence that lets exactly one worker write an event's outcome."""
+"""Owns claim: a worker's right to end an event, and what it does with pointers that give it none."""
 
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
-from sqlalchemy import TextClause, text
+from sqlalchemy import text
 
-from app.bare import LAST, SOON, Executor
-from app.errors import ClaimLost
+from app.bare import AHEAD, SOON, Executor
 from app.inbox.wake import wake
-from app.incoming import Operation, StoredEvent
-from app.models import Lane, Outcome, Status
+from app.models import Lane
 from app.pointers import Dispatch, Pointer
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What a worker reads before it locks: whose event this is."""
+    """What a worker reads before it locks: whose event a pointer names, and which event goes first."""
 
     source_id: int
     entity_type: str
     entity_id: str
-    fact: bool
+    first: uuid.UUID
+    """The event to claim: a fact itself, else the newest state event of its entity that is due."""
+    fresh: bool
+    """Whether nobody ever claimed that one; one whose claim ended without an outcome runs alone."""
 
     @property
     def entity_key(self) -> str:
@@ -33,81 +33,50 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """A worker's right to end one event."""
+    """A worker's right to end events, once it is committed."""
 
-    event_id: uuid.UUID
+    event_ids: tuple[uuid.UUID, ...]
     token: uuid.UUID
-    attempts: int
-    """Including this one."""
+    counted: bool
+    """Whether it counts as an attempt. In a batch it doesn't: whose fault it is that a worker died isn't known."""
 
 
 # Where a statement goes by id, its status is compared behind a cast: else the planner, whose figures are always old
 # here, takes one of the partial indexes over status for almost empty and reads all of it instead of one row.
+# A fact goes itself. A state event stands for its entity: the newest one that is due goes first, whichever pointer
+# came, and the older ones end as superseded when it is applied. A final delete goes before any save and is never
+# superseded: it wins whatever its version.
 _WAITING = text("""
-SELECT id, generation, source_id, entity_type, entity_id, fact FROM event
-WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = 0 AND due_at <= now()
+SELECT e.id, e.generation, e.source_id, e.entity_type, e.entity_id, coalesce(newest.id, e.id) AS first,
+       CASE WHEN newest.id IS NULL THEN e.claimed_at ELSE newest.claimed_at END IS NULL AS fresh
+FROM event e LEFT JOIN LATERAL (
+    SELECT n.id, n.claimed_at FROM event n
+    WHERE NOT e.fact AND n.source_id = e.source_id AND n.entity_type = e.entity_type AND n.entity_id = e.entity_id
+      AND NOT n.fact AND n.status = 0 AND n.due_at <= now()
+    ORDER BY n.final DESC, n.version DESC, n.sequence DESC, n.operation DESC, n.fingerprint DESC
+    LIMIT 1) newest ON true
+WHERE e.id = ANY(CAST(:ids AS uuid[])) AND CAST(e.status AS int) = 0 AND e.due_at <= now()
 """)
 
-# A fact is claimed itself. A state event stands for its entity: the newest one that is due goes first, whichever
-# pointer came, and the older ones end as superseded when it is applied. A final delete goes before any save and is
-# never superseded: it wins whatever its version.
-_CLAIM = """
-UPDATE event SET status = 1, claim_token = :token, attempts = attempts + 1, claimed_at = clock_timestamp(),
+# Of a batch nothing is claimed that was claimed before: it may be what killed its worker. ARRAY(…) makes the planner
+# find the rows to update by their ids, whatever its figures say. Said again, it changes nothing.
+_CLAIM = text("""
+UPDATE event SET status = 1, claim_token = :token, attempts = attempts + :counted, claimed_at = clock_timestamp(),
        lease_until = clock_timestamp() + make_interval(secs => :lease_s), parked_at = NULL
-WHERE id = (
-    SELECT id FROM event
-    WHERE {which} AND due_at <= now()
-    ORDER BY final DESC, version DESC, sequence DESC, operation DESC, fingerprint DESC
-    LIMIT 1 FOR UPDATE SKIP LOCKED)
-RETURNING id, attempts
-"""
-_CLAIM_FACT = text(_CLAIM.format(which="id = :id AND CAST(status AS int) = 0"))
-_CLAIM_STATE = text(
-    _CLAIM.format(
-        which="source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id AND NOT fact "
-        "AND status = 0"
-    )
-)
-
-_FENCE = text("""
-SELECT id, source_id, entity_type, entity_id, type, operation, version, version_text, sequence, fingerprint, final,
-       state, fact, payload, data_pointer, received_at
-FROM event WHERE id = :id AND claim_token = :token FOR UPDATE
+WHERE id = ANY(ARRAY(
+        SELECT id FROM event
+        WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = 0 AND due_at <= now() FOR UPDATE SKIP LOCKED))
+  AND (:counted = 1 OR claimed_at IS NULL)
 """)
-# Like everything that ends or returns a claim, it binds to the token, which whoever ends or takes the claim removes: a
-# worker that lost its claim changes nothing.
-_FINISH_SQL = """
-UPDATE event SET status = :status, outcome = :outcome, finished_at = clock_timestamp(), claim_token = NULL,
-       lease_until = NULL, error = :error, history = history || CAST(:notes AS jsonb)
-WHERE id = :id AND claim_token = :token
-"""
-_FINISH = text(_FINISH_SQL)
-# What is older than the newest one ends with it: superseded when that is applied, and judged alike when it is stale
-# or tombstoned, for whatever that met is newer than these, too. A final delete is never ended by another.
-_FINISH_WITH_OLDER = text(
-    """
-WITH older AS (
-    UPDATE event SET status = 2, finished_at = clock_timestamp(), parked_at = NULL,
-           outcome = CASE WHEN :older_outcome = 4 AND operation = 3 THEN 2 ELSE :older_outcome END,
-           history = history || jsonb_build_array(jsonb_build_object(
-               'step', 'ended with a newer one', 'by', CAST(CAST(:id AS uuid) AS text),
-               'tie', (version, sequence) = (:version, :sequence)))
-    WHERE source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id AND status = 0
-      AND NOT fact AND NOT final
-      AND (version, sequence, operation, fingerprint) < (:version, :sequence, :operation, :fingerprint))
-"""
-    + _FINISH_SQL
-)
-_RETURN = text("""
-UPDATE event SET status = 0, claim_token = NULL, lease_until = NULL, dispatched_at = NULL, dispatches = 0,
-       attempts = attempts - :refund, due_at = clock_timestamp() + make_interval(secs => :wait_s), error = :error,
-       history = history || CAST(:notes AS jsonb)
-WHERE id = :id AND claim_token = :token
+_COUNT_ATTEMPT = text("""
+UPDATE event SET attempts = attempts + 1 WHERE id = :id AND claim_token = :token RETURNING attempts
 """)
 _PARK = text(
     "UPDATE event SET parked_at = clock_timestamp() WHERE id = :id AND CAST(status AS int) = 0 AND parked_at IS NULL"
 )
-_POINTER_SPENT = text("UPDATE event SET dispatched_at = NULL WHERE id = :id AND CAST(status AS int) = 0")
+_POINTERS_SPENT = text("""
+UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = 0
+""")
 _UNPARK = text("""
 UPDATE event SET parked_at = NULL, dispatched_at = now()
 WHERE source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id
@@ -123,88 +92,20 @@ def waiting(session: Executor, pointers: Sequence[Pointer]) -> list[tuple[Pointe
     return [(pointer, found[pointer]) for pointer in pointers if pointer in found]
 
 
-def claim(session: Executor, pointer: Pointer, event: Waiting, lease_s: float) -> Claim | None:
-    """Claim the event, or its entity's newest waiting one, for ``lease_s``; None where another has it.
+def claim(session: Executor, claimed: Claim, lease_s: float) -> None:
+    """Claim events for ``lease_s``, those that nobody else has: committed before what follows it.
 
-    The attempt counts once the caller commits, before any work: an event that kills its process can't try for ever.
+    So the attempt counts before any work: an event that kills its process can't try for ever. A server that crashes
+    forgets the attempt with the work it was for.
     """
-    which: dict[str, Any] = {"id": pointer.event_id}
-    if not event.fact:
-        which = {"source_id": event.source_id, "entity_type": event.entity_type, "entity_id": event.entity_id}
-    token = uuid.uuid4()
-    statement = _CLAIM_FACT if event.fact else _CLAIM_STATE
-    # A server that crashes forgets the attempt with the work it was for.
-    row = session.execute(
-        statement, {"token": token, "lease_s": lease_s, **which}, execution_options=SOON
-    ).one_or_none()
-    return None if row is None else Claim(row[0], token, row[1])
+    values = {"ids": _ids(claimed), "token": claimed.token, "counted": int(claimed.counted), "lease_s": lease_s}
+    session.execute(_CLAIM, values, execution_options=AHEAD)
 
 
-def fence(session: Executor, claimed: Claim) -> StoredEvent:
-    """Return the claimed event, its row locked until the transaction ends: the first statement of apply.
-
-    The row lock is also the lease's renewal: the dispatcher takes no lease whose row is locked, and PostgreSQL ends
-    the lock with the session of a worker that froze (idle_in_transaction_session_timeout).
-
-    Raises:
-        ClaimLost: another worker has it, or it has ended.
-    """
-    row = session.execute(_FENCE, _of(claimed)).one_or_none()
-    if row is None:
-        raise ClaimLost
-    return StoredEvent(
-        **{**row._asdict(), "operation": Operation(row.operation), "fingerprint": bytes(row.fingerprint)}
-    )
-
-
-def finish(
-    session: Executor,
-    claimed: Claim,
-    outcome: Outcome,
-    *,
-    notes: Sequence[dict[str, Any]] = (),
-    error: str | None = None,
-) -> bool:
-    """End a claimed event; tell whether the claim still held."""
-    failed = outcome in {Outcome.DEAD, Outcome.QUARANTINED}
-    values = {"status": int(Status.FAILED if failed else Status.COMPLETED), "outcome": int(outcome), "error": error}
-    return _changed(session, _FINISH, {**values, **_of(claimed), "notes": _json(notes)}) == 1
-
-
-def give_back(  # noqa: PLR0913  # each is a fact of the retry
-    session: Executor,
-    claimed: Claim,
-    *,
-    wait_s: float,
-    refund: bool = False,
-    error: str | None = None,
-    notes: Sequence[dict[str, Any]] = (),
-) -> bool:
-    """Return a claimed event to the waiting ones, due in ``wait_s``; ``refund`` gives its attempt back."""
-    values = {"wait_s": wait_s, "refund": int(refund), "error": error, "notes": _json(notes)}
-    return _changed(session, _RETURN, {**values, **_of(claimed)}) == 1
-
-
-def finish_with_older(
-    session: Executor, claimed: Claim, event: StoredEvent, outcome: Outcome, notes: Sequence[dict[str, Any]]
-) -> None:
-    """End a fenced event and every older waiting state event of its entity: the last statement of apply."""
-    older = outcome if outcome in {Outcome.STALE, Outcome.TOMBSTONED} else Outcome.SUPERSEDED
-    values = {
-        "source_id": event.source_id,
-        "entity_type": event.entity_type,
-        "entity_id": event.entity_id,
-        "version": event.version,
-        "sequence": event.sequence,
-        "operation": int(event.operation),
-        "fingerprint": event.fingerprint,
-        "older_outcome": int(older),
-        "status": int(Status.COMPLETED),
-        "outcome": int(outcome),
-        "error": None,
-        "notes": _json(notes),
-    }
-    session.execute(_FINISH_WITH_OLDER, {**values, **_of(claimed)}, execution_options=LAST)
+def count_attempt(session: Executor, event_id: uuid.UUID, token: uuid.UUID) -> Claim | None:
+    """Count the attempt of an event that leaves its batch to run alone; None where the claim is lost."""
+    found = session.execute(_COUNT_ATTEMPT, {"id": event_id, "token": token}).one_or_none()
+    return None if found is None else Claim((event_id,), token, counted=True)
 
 
 def park(session: Executor, pointer: Pointer) -> None:
@@ -212,9 +113,10 @@ def park(session: Executor, pointer: Pointer) -> None:
     session.execute(_PARK, {"id": pointer.event_id}, execution_options=SOON)
 
 
-def pointer_spent(session: Executor, pointer: Pointer) -> None:
-    """Say that a pointer was used for another event of its entity: if its own still waits, it needs a new one."""
-    if _changed(session, _POINTER_SPENT, {"id": pointer.event_id}):
+def pointers_spent(session: Executor, pointers: Sequence[Pointer]) -> None:
+    """Say that pointers were used for other events of their entities: those of theirs that wait need new ones."""
+    spent: Any = session.execute(_POINTERS_SPENT, {"ids": [str(pointer.event_id) for pointer in pointers]})
+    if spent.rowcount:
         wake(session)
 
 
@@ -227,14 +129,5 @@ def unpark(session: Executor, event: Waiting) -> list[Dispatch]:
     ]
 
 
-def _of(claimed: Claim) -> dict[str, Any]:
-    return {"id": claimed.event_id, "token": claimed.token}
-
-
-def _json(notes: Sequence[dict[str, Any]]) -> str:
-    return orjson.dumps(list(notes)).decode()
-
-
-def _changed(session: Executor, statement: TextClause, values: dict[str, Any]) -> int:
-    result: Any = session.execute(statement, values)
-    return int(result.rowcount)
+def _ids(claimed: Claim) -> list[str]:
+    return [str(event_id) for event_id in claimed.event_ids]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from app.bare import work
+from app.bare import statement, work
 from app.endpoints import Endpoint
 from app.errors import SignatureInvalid, Unavailable
 from app.inbox.store import Kept, NewEvent, Stored, prepare, store
@@ -80,5 +80,7 @@ class Receiver:
         return stored
 
     def _store_once(self, events: Sequence[NewEvent]) -> list[Stored]:
-        with work(self.resources.engine) as session:
+        # With one key each, an event's key and row come in one statement, which needs no BEGIN and COMMIT around it.
+        opened = statement if all(len(event.keys) == 1 for event in events) else work
+        with opened(self.resources.engine) as session:
             return store(session, events)

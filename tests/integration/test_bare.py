@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from app.bare import LAST, LATER, SOON, Bare, statement, work
+from app.bare import AHEAD, LAST, LATER, SOON, Bare, statement, work
 from app.db import make_engine, transaction
-from app.errors import Busy, Permanent, Transient, Unavailable
+from app.errors import Busy, Transient, Unavailable
 from config.settings import Settings
 
 
@@ -47,6 +47,31 @@ def test_the_last_statement_may_take_the_commit_along(table: Engine) -> None:
         assert count(table) == 2
 
 
+def test_a_statement_ahead_is_committed_before_the_transaction_it_travels_with(table: Engine) -> None:
+    with pytest.raises(Transient), work(table) as connection:
+        connection.execute(INSERT, {"n": 1}, execution_options=AHEAD)
+        assert connection.execute(COUNT).scalar_one() == 1
+        connection.execute(INSERT, {"n": 2})
+        connection.execute(INSERT, {"n": 2})
+    assert count(table) == 1
+
+
+def test_a_statement_ahead_doesn_t_wait_for_the_disk_and_what_follows_does(table: Engine) -> None:
+    with statement(table) as connection:
+        before = connection.execute(SETTING).scalar_one()
+        connection.execute(text("SET synchronous_commit = on"))
+    with work(table) as connection:
+        connection.execute(INSERT, {"n": 1}, execution_options=AHEAD)
+        assert connection.execute(SETTING).scalar_one() == "on"
+    with statement(table) as connection:
+        connection.execute(text(f"SET synchronous_commit = {before}"))
+
+
+def test_a_statement_ahead_that_nothing_follows_is_an_error(table: Engine) -> None:
+    with pytest.raises(RuntimeError, match="AHEAD"), work(table) as connection:
+        connection.execute(INSERT, {"n": 1}, execution_options=AHEAD)
+
+
 def test_work_without_a_statement_is_nothing(table: Engine) -> None:
     with work(table):
         pass
@@ -55,7 +80,7 @@ def test_work_without_a_statement_is_nothing(table: Engine) -> None:
 
 def test_an_error_keeps_nothing_and_leaves_no_transaction_open(table: Engine) -> None:
     for options in ({}, LAST):
-        with pytest.raises(Permanent), work(table) as connection:
+        with pytest.raises(Transient), work(table) as connection:
             connection.execute(INSERT, {"n": 1})
             connection.execute(INSERT, {"n": 1}, execution_options=options)
     with pytest.raises(ZeroDivisionError), work(table) as connection:

@@ -53,10 +53,10 @@ EVENTS = st.lists(
 )
 
 
-def work(resources: Resources, pointers: list[Pointer], start: threading.Barrier) -> None:
+def work(resources: Resources, pointers: list[Pointer], start: threading.Barrier, message: int) -> None:
     start.wait()
-    for pointer in pointers:
-        process(resources, [pointer])
+    for first in range(0, len(pointers), message):
+        process(resources, pointers[first : first + message])
 
 
 @hypothesis_settings(max_examples=25)
@@ -80,7 +80,7 @@ def test_final_rows_equal_the_reference_model(
     threads = []
     for resources in workers:
         pointers = [Pointer(event_id, 0) for event_id in dice.sample(list(model), len(model))]
-        threads.append(threading.Thread(target=work, args=(resources, pointers, start)))
+        threads.append(threading.Thread(target=work, args=(resources, pointers, start, dice.randint(1, 6))))
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -3,6 +3,7 @@
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -17,8 +18,8 @@ from app.errors import ClaimLost, Permanent
 from app.handlers import HANDLERS
 from app.handlers.apply import apply
 from app.handlers.registry import Handler
-from app.inbox import claim as inbox_claim
-from app.inbox import due
+from app.inbox import due, finish
+from app.inbox.claim import Claim, claim
 from app.incoming import JsonObject
 from app.locks import Held
 from app.models import Event, Outcome, Price, Status
@@ -318,12 +319,12 @@ def test_a_locked_row_is_busy_and_costs_no_attempt(resources: Resources, inbox: 
     assert run(resources, inbox, pointer).outcome is Outcome.APPLIED
 
 
-def claimed(resources: Resources, pointer: Pointer, lease_s: float = 10.0) -> inbox_claim.Claim:
-    with transaction(resources.engine) as session:
-        ((_, waiting),) = inbox_claim.waiting(session, [pointer])
-        found = inbox_claim.claim(session, pointer, waiting, lease_s)
-        assert found is not None
-        return found
+def claimed(resources: Resources, *pointers: Pointer, lease_s: float = 10.0, counted: bool = True) -> Claim:
+    made = Claim(tuple(pointer.event_id for pointer in pointers), uuid.uuid4(), counted)
+    with work(resources.engine) as session:
+        claim(session, made, lease_s)
+        finish.fence(session, made)
+    return made
 
 
 def test_a_frozen_worker_that_wakes_up_changes_nothing(resources: Resources, inbox: Inbox) -> None:
@@ -333,10 +334,10 @@ def test_a_frozen_worker_that_wakes_up_changes_nothing(resources: Resources, inb
         assert due.expire_leases(session, 8) == 1
     assert run(resources, inbox, pointer).outcome is Outcome.APPLIED
     with pytest.raises(ClaimLost), transaction(resources.engine) as session:
-        inbox_claim.fence(session, frozen)
+        finish.fence(session, frozen)
     with transaction(resources.engine) as session:
-        assert not inbox_claim.finish(session, frozen, Outcome.DEAD)
-        assert not inbox_claim.give_back(session, frozen, wait_s=0)
+        assert not finish.finish(session, pointer.event_id, frozen.token, Outcome.DEAD)
+        assert not finish.give_back(session, pointer.event_id, frozen.token, wait_s=0)
     assert inbox.event(pointer.event_id).outcome is Outcome.APPLIED
 
 
@@ -344,7 +345,7 @@ def test_a_lease_is_not_taken_from_a_worker_that_still_works(resources: Resource
     pointer = inbox.pointer(incoming())
     slow = claimed(resources, pointer, lease_s=0)
     with transaction(resources.engine) as working:
-        inbox_claim.fence(working, slow)
+        finish.fence(working, slow)
         with transaction(resources.engine) as session:
             assert due.expire_leases(session, 8) == 0
     with transaction(resources.engine) as session:
@@ -364,16 +365,15 @@ def test_an_event_whose_last_lease_expires_is_dead(resources: Resources, inbox: 
 def test_two_claims_of_one_event_give_one(resources: Resources, inbox: Inbox) -> None:
     pointer = inbox.pointer(incoming("order.paid"))
     start = threading.Barrier(4)
-    won: list[inbox_claim.Claim | None] = []
+    won: list[Claim] = []
 
     def try_it() -> None:
-        with transaction(resources.engine) as session:
-            ((_, waiting),) = inbox_claim.waiting(session, [pointer])
-            start.wait()
-            won.append(inbox_claim.claim(session, pointer, waiting, 10))
+        start.wait()
+        with suppress(ClaimLost):
+            won.append(claimed(resources, pointer))
 
     together(try_it, 4)
-    assert len([claim for claim in won if claim]) == 1
+    assert len(won) == 1
 
 
 def test_a_worker_that_read_an_older_row_never_writes_over_a_newer_one(resources: Resources, inbox: Inbox) -> None:
@@ -383,11 +383,11 @@ def test_a_worker_that_read_an_older_row_never_writes_over_a_newer_one(resources
     quick = threading.Thread(target=process, args=(resources, [newer]))
     waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     with work(inbox.engine) as session:
-        event = inbox_claim.fence(session, slow)
-        applied = apply(session, event)
+        (fenced,) = finish.fence(session, slow)
+        (applied,) = apply(session, [fenced])
         quick.start()
         wait_until(lambda: inbox.sql(waits)[0][0] > 0 or not quick.is_alive())
-        inbox_claim.finish_with_older(session, slow, event, applied.outcome, applied.notes)
+        finish.finish_with_older(session, slow.token, [finish.Ended(fenced.event, applied)])
     quick.join()
     assert inbox.data(entity_type="order") == '{"n":3}'
 
@@ -398,12 +398,12 @@ def test_workers_at_once_on_one_entity_without_a_lock_leave_the_newest(resources
     start = threading.Barrier(4)
     turn = iter(pointers)
 
-    def work() -> None:
+    def drain() -> None:
         start.wait()
         for pointer in turn:
             process(gone, [pointer])
 
-    together(work, 4)
+    together(drain, 4)
     for pointer in pointers:
         inbox.sql("UPDATE event SET due_at = now()")
         process(gone, [pointer])
@@ -411,8 +411,8 @@ def test_workers_at_once_on_one_entity_without_a_lock_leave_the_newest(resources
     assert {inbox.event(pointer.event_id).status for pointer in pointers} == {Status.COMPLETED}
 
 
-def together(work: Callable[[], None], count: int) -> None:
-    threads = [threading.Thread(target=work) for _ in range(count)]
+def together(step: Callable[[], None], count: int) -> None:
+    threads = [threading.Thread(target=step) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -422,7 +422,7 @@ def together(work: Callable[[], None], count: int) -> None:
 def test_a_database_that_is_away_leaves_the_event_to_the_dispatcher(
     resources: Resources, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tasks.process._HOLD_S", 0.1)
+    monkeypatch.setattr("tasks.attempt._HOLD_S", 0.1)
     pointer = inbox.pointer(incoming())
     away = Resources.open(
         resources.settings.model_copy(update={"database_url": "postgresql+psycopg2://127.0.0.1:1/none"})

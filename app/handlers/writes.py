@@ -1,0 +1,176 @@
+"""Owns the statements of apply: entities, typed rows, facts and leads, each table in one statement for a batch.
+
+All of them travel with the transaction's last statement; none is waited for.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from sqlalchemy import TextClause, text
+from sqlalchemy.dialects import postgresql
+
+from app.bare import LATER, Executor
+from app.handlers import handler_for, projections
+from app.handlers.gate import State
+from app.handlers.registry import Row
+from app.incoming import JsonValue, Operation, StoredEvent
+from app.models import Entity, Fact, Lead, Owned
+
+Owner = tuple[int, str, str]
+"""An entity's key: source, type and id."""
+_OWNER = ("source_id", "entity_type", "entity_id")
+_IS_OWNER = "source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id"
+_ENTITY = (
+    *_OWNER,
+    *("version", "version_text", "sequence", "operation", "fingerprint", "final", "data", "event_id"),
+)
+_FACT = (*_OWNER, "event_id", "type")
+_LEAD = ("event_id", *_OWNER, "email", "name", "campaign", "captured_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What an entity becomes, and the event that makes it so."""
+
+    event: StoredEvent
+    state: State | None
+    new: bool
+    """There is none yet."""
+
+
+def owner(event: StoredEvent) -> Owner:
+    """Return the key of an event's entity."""
+    return event.source_id, event.entity_type, event.entity_id
+
+
+def entities(session: Executor, kept: Sequence[Kept]) -> None:
+    """Make entities what they become.
+
+    One that another worker has made meanwhile violates the key, on purpose: this transaction didn't see it.
+    """
+    for new, statement in ((True, _make_entities()), (False, _write_entities())):
+        values = [_entity(one) for one in kept if one.new is new]
+        if values:
+            session.execute(statement, _columns(_ENTITY, values), execution_options=LATER)
+
+
+def typed(session: Executor, kept: Sequence[Kept], rows: Sequence[Sequence[Row]]) -> None:
+    """Make the typed rows of each owner be these and no others; a new owner has none yet."""
+    wanted: dict[type[Owned], list[Row]] = {}
+    for one, of_owner in zip(kept, rows, strict=True):
+        handler = handler_for(one.event.entity_type)
+        if handler.model is None:
+            continue
+        key = _key(one.event)
+        if not one.new and (handler.many or not of_owner):
+            values = {**key, "keys": [row["key"] for row in of_owner]}
+            drop, _ = _typed(handler.model)  # type: ignore[arg-type]  # a class has a hash
+            session.execute(drop, values, execution_options=LATER)
+        wanted.setdefault(handler.model, []).extend({**key, **row, "version": one.event.version} for row in of_owner)
+    for model, values_of in wanted.items():
+        if values_of:
+            _, upsert = _typed(model)  # type: ignore[arg-type]  # a class has a hash
+            session.execute(upsert, _columns(_names(model), values_of), execution_options=LATER)
+
+
+def facts(session: Executor, events: Sequence[tuple[StoredEvent, JsonValue]]) -> None:
+    """Record that events happened, and the leads among them; one that is known already violates the key."""
+    if not events:
+        return
+    told = [{**_key(event), "event_id": str(event.id), "type": event.type} for event, _ in events]
+    session.execute(_record_facts(), _columns(_FACT, told), execution_options=LATER)
+    leads = [
+        {**known, **projections.lead(said if isinstance(said, dict) else {}), "captured_at": event.received_at}
+        for known, (event, said) in zip(told, events, strict=True)
+        if event.entity_type == "lead" and event.operation is not Operation.DELETE
+    ]
+    if leads:
+        session.execute(_record_leads(), _columns(_LEAD, leads), execution_options=LATER)
+
+
+def _key(event: StoredEvent) -> dict[str, Any]:
+    return dict(zip(_OWNER, owner(event), strict=True))
+
+
+def _entity(one: Kept) -> dict[str, Any]:
+    event, state = one.event, one.state
+    return {
+        **_key(event),
+        "version": event.version,
+        "version_text": event.version_text,
+        "sequence": event.sequence,
+        "operation": int(event.operation),
+        "fingerprint": event.fingerprint,
+        "final": event.final,
+        "data": None if state is None else state.data,
+        "event_id": str(event.id),
+    }
+
+
+def _columns(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Turn rows into one list a column, as unnest takes them."""
+    return {name: [row[name] for row in rows] for name in names}
+
+
+@cache
+def _make_entities() -> TextClause:
+    names = ", ".join(_ENTITY)
+    return text(
+        f"INSERT INTO entity ({names}, applied_at) SELECT {names}, clock_timestamp() "
+        f"FROM {_unnest(Entity, _ENTITY)} ORDER BY {', '.join(_OWNER)}"
+    )
+
+
+@cache
+def _write_entities() -> TextClause:
+    changed = ", ".join(f"{name} = x.{name}" for name in _ENTITY if name not in _OWNER)
+    return text(
+        f"UPDATE entity SET {changed}, applied_at = clock_timestamp() FROM {_unnest(Entity, _ENTITY)} "
+        f"WHERE {_same_owner('entity')}"
+    )
+
+
+@cache
+def _record_facts() -> TextClause:
+    names = ", ".join(_FACT)
+    return text(f"INSERT INTO fact ({names}) SELECT {names} FROM {_unnest(Fact, _FACT)}")
+
+
+@cache
+def _record_leads() -> TextClause:
+    names = ", ".join(_LEAD)
+    return text(f"INSERT INTO lead ({names}) SELECT {names} FROM {_unnest(Lead, _LEAD)} ON CONFLICT DO NOTHING")
+
+
+@cache
+def _typed(model: type[Owned]) -> tuple[TextClause, TextClause]:
+    """Return the statement that deletes an owner's other rows of a typed model, and the one that writes rows."""
+    table, names, key = model.__table__.name, _names(model), (*_OWNER, "key")  # type: ignore[attr-defined]  # mapped
+    changed = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key)
+    others = f"DELETE FROM {table} WHERE {_IS_OWNER} AND key <> ALL(CAST(:keys AS text[]))"
+    upsert = (
+        f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(names)} FROM {_unnest(model, names)} "
+        f"ORDER BY {', '.join(key)} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changed}"
+    )
+    return text(others), text(upsert)
+
+
+def _names(model: type[Any]) -> tuple[str, ...]:
+    return tuple(column.name for column in model.__table__.columns)
+
+
+def _unnest(model: type[Any], names: Sequence[str]) -> str:
+    types = {column.name: column.type for column in model.__table__.columns}
+    arrays = ", ".join(f"CAST(:{name} AS {_type_name(types[name])}[])" for name in names)
+    return f"unnest({arrays}) AS x({', '.join(names)})"
+
+
+def _type_name(column_type: Any) -> str:
+    name = str(column_type.compile(dialect=postgresql.dialect())).lower()  # type: ignore[no-untyped-call]
+    return "timestamptz" if name == "timestamp with time zone" else name
+
+
+def _same_owner(table: str) -> str:
+    return " AND ".join(f"{table}.{name} = x.{name}" for name in _OWNER)

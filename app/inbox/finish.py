@@ -1,0 +1,186 @@
+"""Owns what ends a claim: the fence that lets exactly one worker write an event's outcome, and the outcome."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import orjson
+from sqlalchemy import TextClause, text
+
+from app.bare import LAST, SOON, Executor
+from app.errors import ClaimLost
+from app.handlers.apply import Applied, Fenced
+from app.handlers.gate import Position, State
+from app.inbox.claim import Claim
+from app.incoming import Operation, StoredEvent
+from app.models import Outcome, Status
+
+# The events by id, each with what stands for its entity, all locked, in the entities' order: batches never deadlock.
+# LATERAL makes the planner look up one entity after another, whatever its figures say.
+_FENCE = text("""
+SELECT mine.*, entity.*, mine.fact AND EXISTS (SELECT 1 FROM fact WHERE fact.event_id = mine.id) AS fact_known
+FROM (SELECT id, source_id, entity_type, entity_id, type, operation, version, version_text, sequence, fingerprint,
+             final, state, fact, payload, data_pointer, received_at, attempts
+      FROM event WHERE id = ANY(CAST(:ids AS uuid[])) AND claim_token = :token
+      ORDER BY source_id, entity_type, entity_id, id FOR UPDATE) mine
+LEFT JOIN LATERAL (
+    SELECT e.version AS old_version, e.sequence AS old_sequence, e.operation AS old_operation,
+           e.fingerprint AS old_fingerprint, e.final AS old_final, e.data AS old_data, e.event_id AS old_event_id
+    FROM entity e
+    WHERE e.source_id = mine.source_id AND e.entity_type = mine.entity_type AND e.entity_id = mine.entity_id
+    FOR UPDATE) entity ON true
+""")
+_EVENT = tuple(field.name for field in fields(StoredEvent))
+# Like everything that ends or returns a claim, it binds to the token, which whoever ends or takes the claim removes: a
+# worker that lost its claim changes nothing.
+_FINISH = text("""
+UPDATE event SET status = :status, outcome = :outcome, finished_at = clock_timestamp(), claim_token = NULL,
+       lease_until = NULL, error = :error, history = history || CAST(:notes AS jsonb)
+WHERE id = :id AND claim_token = :token
+""")
+# What is older than the newest one ends with it: superseded when that is applied, and judged alike when it is stale
+# or tombstoned, for whatever that met is newer than these, too. A final delete is never ended by another. One that
+# somebody else holds at this moment isn't waited for: its own turn ends it.
+_FINISH_WITH_OLDER = text("""
+WITH ended AS (
+    SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:outcomes AS smallint[]), CAST(:older_outcomes AS smallint[]),
+                         CAST(:notes AS text[]), CAST(:source_ids AS int[]), CAST(:entity_types AS text[]),
+                         CAST(:entity_ids AS text[]), CAST(:versions AS numeric[]), CAST(:sequences AS numeric[]),
+                         CAST(:operations AS smallint[]), CAST(:fingerprints AS bytea[]))
+         AS x(id, outcome, older_outcome, notes, source_id, entity_type, entity_id, version, sequence, operation,
+              fingerprint)),
+older AS (
+    UPDATE event SET status = 2, finished_at = clock_timestamp(), parked_at = NULL,
+           outcome = CASE WHEN x.older_outcome = 4 AND event.operation = 3 THEN 2 ELSE x.older_outcome END,
+           history = history || jsonb_build_array(jsonb_build_object(
+               'step', 'ended with a newer one', 'by', CAST(x.id AS text),
+               'tie', (event.version, event.sequence) = (x.version, x.sequence)))
+    FROM (SELECT ended.*, waits.id AS older_id FROM ended CROSS JOIN LATERAL (
+              SELECT e.id FROM event e
+              WHERE e.source_id = ended.source_id AND e.entity_type = ended.entity_type
+                AND e.entity_id = ended.entity_id AND e.status = 0 AND NOT e.fact AND NOT e.final
+                AND (e.version, e.sequence, e.operation, e.fingerprint)
+                  < (ended.version, ended.sequence, ended.operation, ended.fingerprint)
+              FOR UPDATE SKIP LOCKED) waits) x
+    WHERE event.id = x.older_id)
+UPDATE event SET status = 2, outcome = ended.outcome, finished_at = clock_timestamp(), claim_token = NULL,
+       lease_until = NULL, error = NULL, attempts = greatest(attempts, 1),
+       history = history || CAST(ended.notes AS jsonb)
+FROM ended WHERE event.id = ended.id AND claim_token = :token
+""")
+_ATTEMPTS = text("SELECT attempts FROM event WHERE id = :id")
+_RETURN = text("""
+UPDATE event SET status = 0, claim_token = NULL, lease_until = NULL, dispatched_at = NULL, dispatches = 0,
+       attempts = greatest(attempts - :refund, 0), due_at = clock_timestamp() + make_interval(secs => :wait_s),
+       error = :error, history = history || CAST(:notes AS jsonb)
+WHERE id = :id AND claim_token = :token
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """One fenced event and what became of it."""
+
+    event: StoredEvent
+    applied: Applied
+
+
+def fence(session: Executor, claimed: Claim) -> list[Fenced]:
+    """Return the claimed events, their rows and entities locked until the transaction ends: the first of apply.
+
+    The row lock is also the lease's renewal: the dispatcher takes no lease whose row is locked, and PostgreSQL ends
+    the lock with the session of a worker that froze (idle_in_transaction_session_timeout). Those that another worker
+    has, or that have ended, are left out.
+
+    Raises:
+        ClaimLost: that is so of all of them.
+    """
+    values = {"ids": [str(event_id) for event_id in claimed.event_ids], "token": claimed.token}
+    fenced = [_fenced(row) for row in session.execute(_FENCE, values)]
+    if not fenced:
+        raise ClaimLost
+    return fenced
+
+
+def finish(
+    session: Executor,
+    event_id: uuid.UUID,
+    token: uuid.UUID,
+    outcome: Outcome,
+    *,
+    notes: Sequence[dict[str, Any]] = (),
+    error: str | None = None,
+) -> bool:
+    """End a claimed event; tell whether the claim still held."""
+    failed = outcome in {Outcome.DEAD, Outcome.QUARANTINED}
+    values = {"status": int(Status.FAILED if failed else Status.COMPLETED), "outcome": int(outcome), "error": error}
+    return _changed(session, _FINISH, {**values, "id": event_id, "token": token, "notes": _json(notes)}) == 1
+
+
+def give_back(  # noqa: PLR0913  # each is a fact of the retry
+    session: Executor,
+    event_id: uuid.UUID,
+    token: uuid.UUID,
+    *,
+    wait_s: float,
+    refund: bool = False,
+    error: str | None = None,
+    notes: Sequence[dict[str, Any]] = (),
+) -> bool:
+    """Return a claimed event to the waiting ones, due in ``wait_s``; ``refund`` gives its attempt back."""
+    values = {"wait_s": wait_s, "refund": int(refund), "error": error, "notes": _json(notes)}
+    return _changed(session, _RETURN, {**values, "id": event_id, "token": token}) == 1
+
+
+def attempts(session: Executor, event_id: uuid.UUID) -> int:
+    """Return how many attempts an event has had."""
+    return int(session.execute(_ATTEMPTS, {"id": event_id}).scalar_one())
+
+
+def finish_with_older(session: Executor, token: uuid.UUID, ended: Sequence[Ended]) -> None:
+    """End fenced events and every older waiting state event of their entities: the last statement of apply.
+
+    It commits without waiting for the disk: what a server that crashes forgets here it forgets with the rows that
+    were applied, and the events are applied again. The event itself was on the disk before its sender was answered.
+    """
+    events = [one.event for one in ended]
+    values = {
+        "token": token,
+        "ids": [str(event.id) for event in events],
+        "outcomes": [int(one.applied.outcome) for one in ended],
+        "older_outcomes": [int(_of_older(one.applied.outcome)) for one in ended],
+        "notes": [_json(one.applied.notes) for one in ended],
+        "source_ids": [event.source_id for event in events],
+        "entity_types": [event.entity_type for event in events],
+        "entity_ids": [event.entity_id for event in events],
+        "versions": [event.version for event in events],
+        "sequences": [event.sequence for event in events],
+        "operations": [int(event.operation) for event in events],
+        "fingerprints": [event.fingerprint for event in events],
+    }
+    session.execute(_FINISH_WITH_OLDER, values, execution_options=LAST | SOON)
+
+
+def _of_older(outcome: Outcome) -> Outcome:
+    return outcome if outcome in {Outcome.STALE, Outcome.TOMBSTONED} else Outcome.SUPERSEDED
+
+
+def _fenced(row: Any) -> Fenced:
+    own = {name: getattr(row, name) for name in _EVENT}
+    own |= {"operation": Operation(row.operation), "fingerprint": bytes(row.fingerprint)}
+    standing = None
+    if row.old_version is not None:
+        operation, fingerprint = Operation(row.old_operation), bytes(row.old_fingerprint)
+        position = Position(row.old_version, row.old_sequence, operation, fingerprint)
+        standing = State(position, row.old_final, row.old_data)
+    return Fenced(StoredEvent(**own), standing, row.old_event_id, row.fact_known, row.attempts)
+
+
+def _json(notes: Sequence[dict[str, Any]]) -> str:
+    return orjson.dumps(list(notes)).decode()
+
+
+def _changed(session: Executor, statement: TextClause, values: dict[str, Any]) -> int:
+    result: Any = session.execute(statement, values)
+    return int(result.rowcount)

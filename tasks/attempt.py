@@ -1,0 +1,152 @@
+"""Owns one attempt at claimed events: apply them, and turn whatever fails into a retry or a dead event."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import structlog
+from celery.exceptions import SoftTimeLimitExceeded
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
+
+from app.bare import statement, work
+from app.errors import Busy, ClaimLost, TiercelError, Transient, Unavailable
+from app.handlers.apply import apply
+from app.inbox import claim as inbox
+from app.inbox import finish
+from app.inbox.claim import Claim
+from app.inbox.finish import Ended
+from app.inbox.wake import wake
+from app.models import Outcome
+from app.resources import Resources
+from tasks.policy import Dead, RetryPolicy
+
+_LOG = structlog.get_logger()
+_SHORT_RETRIES = 3
+_HOLD_S = 30
+"""How long a worker holds its message while the database is away; after that the dispatcher brings it back."""
+_BUSY_WAIT_S = 0.1
+_NOT_SHORT = (ClaimLost, Unavailable)
+Result = TypeVar("Result")
+
+
+class _Exhausted(TiercelError):
+    """An event has used its attempts without an end."""
+
+
+def attempt(resources: Resources, claimed: Claim) -> bool:
+    """Claim one event and apply it; a failure becomes a retry or a dead event. Tell whether it could be claimed.
+
+    Raises:
+        Unavailable: the database is away for too long; the lease brings the event back.
+    """
+    (event_id,) = claimed.event_ids
+    try:
+        held(lambda: _apply_with_retries(resources, claimed))
+    except ClaimLost:
+        return False
+    except Busy as error:
+        with work(resources.engine) as session:
+            finish.give_back(session, event_id, claimed.token, wait_s=_BUSY_WAIT_S, refund=True, error=str(error))
+            wake(session)
+    except _Exhausted as error:
+        _end(resources, claimed, Outcome.DEAD, str(error))
+    except Exception as error:  # noqa: BLE001  # the one place where any failure of a handler becomes retry or dead
+        _failed(resources, claimed, error)
+    return True
+
+
+def attempt_batch(resources: Resources, claimed: Claim) -> None:
+    """Claim events and apply them in one transaction; where that fails each of them is tried alone.
+
+    Raises:
+        Unavailable: the database is away for too long; the leases bring the events back.
+        SoftTimeLimitExceeded: it takes too long; the leases bring each event back, alone.
+    """
+    try:
+        held(lambda: _apply_with_retries(resources, claimed))
+    except (Unavailable, SoftTimeLimitExceeded):
+        raise
+    except ClaimLost:
+        return
+    except Exception as error:  # noqa: BLE001  # whichever of them it was: it fails again, alone
+        count = len(claimed.event_ids)
+        _LOG.info("a batch is tried one by one", action="batch_split", count=count, error=repr(error))
+        for event_id in claimed.event_ids:
+            with statement(resources.engine) as session:
+                alone = inbox.count_attempt(session, event_id, claimed.token)
+            if alone is not None:
+                attempt(resources, alone)
+
+
+def held(step: Callable[[], Result]) -> Result:
+    """Run a step, holding the message while the database is away.
+
+    Raises:
+        Unavailable: it is away for more than 30 s.
+    """
+    retrying = Retrying(
+        retry=retry_if_exception_type(Unavailable),
+        stop=stop_after_delay(_HOLD_S),
+        wait=wait_random_exponential(multiplier=0.1, max=1),
+        reraise=True,
+    )
+    return retrying(step)
+
+
+def _apply_with_retries(resources: Resources, claimed: Claim) -> None:
+    retrying = Retrying(
+        # A lost claim stays lost, and for a database that is away held() waits.
+        retry=retry_if_exception(lambda error: isinstance(error, Transient) and not isinstance(error, _NOT_SHORT)),
+        stop=stop_after_attempt(_SHORT_RETRIES),
+        wait=wait_random_exponential(multiplier=0.02, max=0.2),
+        reraise=True,
+    )
+    retrying(lambda: _apply_once(resources, claimed))
+
+
+def _apply_once(resources: Resources, claimed: Claim) -> None:
+    with work(resources.engine) as session:
+        inbox.claim(session, claimed, resources.settings.lease_s)
+        fenced = finish.fence(session, claimed)
+        if any(one.attempts > resources.settings.max_attempts for one in fenced):
+            raise _Exhausted("its worker died at every attempt")
+        applied = apply(session, fenced)
+        ended = [Ended(one.event, became) for one, became in zip(fenced, applied, strict=True)]
+        finish.finish_with_older(session, claimed.token, ended)
+
+
+def _failed(resources: Resources, claimed: Claim, error: Exception) -> None:
+    settings = resources.settings
+    policy = RetryPolicy(settings.max_attempts, settings.retry_base_s, settings.retry_cap_s)
+    (event_id,) = claimed.event_ids
+    with statement(resources.engine) as session:
+        attempts = finish.attempts(session, event_id)
+    decision = policy.decide(error, attempts)
+    if isinstance(decision, Dead):
+        _LOG.error("event is dead", action="event_dead", reason=decision.reason)
+        _end(resources, claimed, Outcome.DEAD, decision.reason)
+        return
+    note = {
+        "step": "retry",
+        "attempt": attempts,
+        "wait_s": round(decision.wait_s, 3),
+        "error": str(error)[:500],
+    }
+    _LOG.warning("event will be retried", action="event_retry", **note)
+    with work(resources.engine) as session:
+        finish.give_back(
+            session, event_id, claimed.token, wait_s=decision.wait_s, error=str(error)[:1000], notes=[note]
+        )
+        wake(session)
+
+
+def _end(resources: Resources, claimed: Claim, outcome: Outcome, error: str) -> None:
+    (event_id,) = claimed.event_ids
+    with statement(resources.engine) as session:
+        finish.finish(session, event_id, claimed.token, outcome, error=error)

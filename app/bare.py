@@ -138,6 +138,10 @@ class Bare:
         self._transaction = _Transaction.DONE
         return [b"COMMIT"]
 
+    def fileno(self) -> int:
+        """Return the connection's file descriptor."""
+        return int(self._connection.fileno())
+
     def commit(self) -> None:
         """Commit what is open, with the statements that still wait to travel.
 

@@ -1,9 +1,12 @@
 """Owns the group commit: requests that arrive while one commit runs share the next. No timer, so no added wait.
 
-A thread of its own does the commits: a request waits for it only so long, whatever the database does.
+One of the requests does the commit for all, in its own thread: each switch to another thread costs as much as the
+statement, and on a busy machine far more. While the database is in trouble a thread of its own does it instead, and
+no request waits longer than the time-out, whatever that thread waits for.
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -12,17 +15,27 @@ from app.inbox.store import NewEvent, Stored
 
 _GROUP = 100
 _WAITING_AT_MOST = 2_000
+_ANOTHER_TRY_S = 0.1
+"""With less time left a request isn't handed over to the thread."""
 
-StoreGroup = Callable[[Sequence[NewEvent]], list[Stored]]
+StoreGroup = Callable[[Sequence[NewEvent], float], list[Stored]]
+"""Stores events in one transaction, until a monotonic time at the latest; what is late raises Unavailable."""
 
 
 @dataclass(slots=True)
 class _Item:
-    event: NewEvent
-    done: threading.Event = field(default_factory=threading.Event)
-    stored: Stored | None = None
+    """One request's events."""
+
+    events: Sequence[NewEvent]
+    until: float
+    awake: threading.Event = field(default_factory=threading.Event)
+    leads: bool = False
+    """It is this request's turn to do the commit."""
+    stored: Sequence[Stored] | None = None
     error: TiercelError | None = None
-    abandoned: bool = False
+
+    def ended(self) -> bool:
+        return self.stored is not None or self.error is not None
 
 
 class GroupCommit:
@@ -33,65 +46,136 @@ class GroupCommit:
         self._timeout_s = timeout_s
         self._waiting: list[_Item] = []
         self._changed = threading.Condition()
+        self._leading = False
+        """A request commits now, or was told to."""
+        self._trusted = False
+        """The last commit went well, so a request's own thread may do the next."""
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
-    def store(self, event: NewEvent) -> Stored:
-        """Store one event and return once it is committed.
+    def store(self, events: Sequence[NewEvent]) -> Sequence[Stored]:
+        """Store a request's events, all of them or none, and return once they are committed.
 
         Raises:
             Unavailable: the commit isn't known to be done within the time-out. It may still happen: a sender that
                 tries again is told DUPLICATE then.
-            TiercelError: the database refused this event.
+            TiercelError: the database refused one of these events.
         """
-        item = _Item(event)
+        item = _Item(events, time.monotonic() + self._timeout_s)
         with self._changed:
             if self._closed or len(self._waiting) >= _WAITING_AT_MOST:
                 raise Unavailable("too many requests wait for the database")
             self._waiting.append(item)
-            self._changed.notify()
-        if not item.done.wait(self._timeout_s):
-            item.abandoned = True
-            raise Unavailable("the database didn't answer in time")
+            if self._trusted and not self._leading:
+                self._leading = item.leads = True
+            elif not self._trusted:
+                self._changed.notify()
+        self._await(item)
         if item.error is not None:
             raise item.error
-        assert item.stored is not None  # noqa: S101  # done without an error
+        assert item.stored is not None  # noqa: S101  # ended without an error
         return item.stored
 
     def close(self) -> None:
         """Finish what waits and end the thread."""
         with self._changed:
             self._closed = True
+            self._trusted = False
             self._changed.notify()
         self._thread.join(timeout=5)
 
+    def _await(self, item: _Item) -> None:
+        """Wait until a request has ended, and commit where it is its turn."""
+        while not item.ended():
+            if not item.leads:
+                item.awake.wait(max(item.until - time.monotonic(), 0))
+            with self._changed:
+                item.awake.clear()
+                if item.leads:
+                    item.leads = False
+                    group = self._take()
+                elif item.ended():
+                    return
+                elif time.monotonic() >= item.until:
+                    # From here on nobody commits it, unless somebody is just doing so.
+                    self._waiting = [other for other in self._waiting if other is not item]
+                    raise Unavailable("the database didn't answer in time")
+                else:
+                    continue
+            self._lead(group, item.until)
+
+    def _lead(self, group: Sequence[_Item], until: float) -> None:
+        """Commit a group in a request's thread, and pass the lead on."""
+        in_trouble = not self._commit(group, until)
+        with self._changed:
+            self._leading = False
+            if in_trouble:
+                self._trusted = False
+                late = time.monotonic() + _ANOTHER_TRY_S
+                again = [item for item in group if not item.ended() and item.until > late]
+                for item in group:
+                    if item not in again:
+                        _end(item, Unavailable("the database didn't answer in time"))
+                self._waiting = again + self._waiting
+            self._pass_on()
+
     def _run(self) -> None:
+        """Commit while requests may not: at the start, in trouble, at the end."""
         while True:
             with self._changed:
-                while not self._waiting and not self._closed:
+                while self._trusted or self._leading or not self._waiting:
+                    if self._closed and not self._waiting and not self._leading:
+                        return
                     self._changed.wait()
-                if not self._waiting:
-                    return
-                group, self._waiting = self._waiting[:_GROUP], self._waiting[_GROUP:]
-            self._commit([item for item in group if not item.abandoned])
+                group = self._take()
+            well = self._commit(group, max(item.until for item in group))
+            for item in group:
+                if not item.ended():
+                    _end(item, Unavailable("the database didn't answer in time"))
+            with self._changed:
+                self._trusted = well and not self._closed
+                if self._trusted:
+                    self._pass_on()
 
-    def _commit(self, items: list[_Item]) -> None:
-        if not items:
+    def _take(self) -> list[_Item]:
+        group, self._waiting = self._waiting[:_GROUP], self._waiting[_GROUP:]
+        return group
+
+    def _pass_on(self) -> None:
+        """Give the lead to the request with the most time left, or to the thread where none has enough."""
+        if not self._waiting:
             return
-        try:
-            stored = self._store_group([item.event for item in items])
-        except Exception as caught:  # noqa: BLE001  # this thread must outlive whatever one event does to it
-            error = caught if isinstance(caught, TiercelError) else Permanent(f"{type(caught).__name__}: {caught}")
-            if len(items) > 1 and not isinstance(error, Unavailable):
-                # One bad event harms only itself.
-                for item in items:
-                    self._commit([item])
-                return
-            for item in items:
-                item.error = error
+        newest = self._waiting[-1]
+        if self._trusted and newest.until > time.monotonic() + _ANOTHER_TRY_S:
+            self._leading = newest.leads = True
+            newest.awake.set()
         else:
-            for item, answer in zip(items, stored, strict=True):
-                item.stored = answer
-        for item in items:
-            item.done.set()
+            self._trusted = False
+            self._changed.notify()
+
+    def _commit(self, items: Sequence[_Item], until: float) -> bool:
+        """Commit items together, or each alone where that fails; tell whether the database served at all."""
+        if not items:
+            return True
+        try:
+            stored = iter(self._store_group([event for item in items for event in item.events], until))
+        except Unavailable:
+            return False
+        except Exception as caught:  # noqa: BLE001  # a commit for many must outlive whatever one event does to it
+            error = caught if isinstance(caught, TiercelError) else Permanent(f"{type(caught).__name__}: {caught}")
+            if len(items) > 1:
+                # One bad event harms only itself.
+                return all([self._commit([item], until) for item in items])  # noqa: C419  # each of them is tried
+            _end(items[0], error)
+        else:
+            for item in items:
+                item.stored = [next(stored) for _ in item.events]
+                item.awake.set()
+        return True
+
+
+def _end(item: _Item, error: TiercelError) -> None:
+    if not item.ended():
+        item.error = error
+        item.awake.set()

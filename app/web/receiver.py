@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from app.bare import statement, work
+from app.db import make_engine
 from app.endpoints import Endpoint
 from app.errors import SignatureInvalid, Unavailable
 from app.inbox.store import Kept, NewEvent, Stored, prepare, store
@@ -15,6 +16,7 @@ from app.vault import Vault
 from app.web.endpointcache import EndpointCache
 from app.web.groupcommit import GroupCommit
 from app.web.outbox import Outbox
+from app.web.watchdog import Watchdog
 
 
 class Receiver:
@@ -25,6 +27,9 @@ class Receiver:
         self.vault = vault
         timeout_s = resources.settings.store_timeout_s
         self.endpoints = EndpointCache(resources.engine, vault, timeout_s=timeout_s)
+        self._watchdog = Watchdog()
+        # Of its own, so that no reader at the desk holds up a commit.
+        self._engine = make_engine(resources.settings.database_url, pool_size=1)
         self._outbox = Outbox(resources.publisher, resources.engine)
         self._commits = GroupCommit(self._store_group, timeout_s=timeout_s)
 
@@ -41,9 +46,9 @@ class Receiver:
             # The secret may have been rotated a moment ago.
             endpoint = self.endpoints.fresh(endpoint.name)
             event = self._prepare(endpoint, request)
-        stored = self._commits.store(event)
+        (stored,) = self._commits.store([event])
         if stored.kept is Kept.SOURCE_CHANGED:
-            stored = self._commits.store(self._prepare(self.endpoints.fresh(endpoint.name), request))
+            (stored,) = self._commits.store([self._prepare(self.endpoints.fresh(endpoint.name), request)])
         if stored.kept is Kept.SOURCE_CHANGED:
             raise Unavailable("the source is being changed")
         return stored
@@ -51,6 +56,8 @@ class Receiver:
     def close(self) -> None:
         """Finish what is under way and close every connection."""
         self._commits.close()
+        self._watchdog.close()
+        self._engine.dispose()
         self._outbox.close()
         self.endpoints.close()
         self.resources.close()
@@ -68,19 +75,13 @@ class Receiver:
             skew_s=self.resources.settings.version_skew_s,
         )
 
-    def _store_group(self, events: Sequence[NewEvent]) -> list[Stored]:
-        try:
-            stored = self._store_once(events)
-        except Unavailable:
-            # A connection that died while idle shows it only now: once more on a new one.
-            stored = self._store_once(events)
+    def _store_group(self, events: Sequence[NewEvent], until: float) -> list[Stored]:
+        # With one key each, an event's key and row come in one statement, which needs no BEGIN and COMMIT around it.
+        opened = statement if all(len(event.keys) == 1 for event in events) else work
+        with opened(self._engine) as session, self._watchdog.watching(session.fileno(), until):
+            stored = store(session, events)
+            session.commit()
         for event in stored:
             if event.publish:
                 self._outbox.put(Dispatch(Pointer(event.id, 0), event.lane, event.priority))
         return stored
-
-    def _store_once(self, events: Sequence[NewEvent]) -> list[Stored]:
-        # With one key each, an event's key and row come in one statement, which needs no BEGIN and COMMIT around it.
-        opened = statement if all(len(event.keys) == 1 for event in events) else work
-        with opened(self.resources.engine) as session:
-            return store(session, events)

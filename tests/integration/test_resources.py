@@ -8,16 +8,13 @@ from sqlalchemy import text
 from app import endpoints
 from app.bare import work
 from app.db import transaction
-from app.errors import ConfigInvalid, Permanent, SourceUnknown, Unavailable
-from app.inbox.store import Kept, NewEvent, Stored
-from app.models import Lane, Status
+from app.errors import ConfigInvalid, SourceUnknown
+from app.models import Lane
 from app.pointers import Dispatch, Pointer
 from app.resources import Resources
-from app.web.groupcommit import GroupCommit
 from app.web.outbox import Outbox
 from config.settings import Settings
 from tests.factories import Inbox, incoming, whsec
-from tests.waiting import wait_until
 
 
 def test_a_ping_names_what_is_wrong(resources: Resources, settings: Settings) -> None:
@@ -28,72 +25,6 @@ def test_a_ping_names_what_is_wrong(resources: Resources, settings: Settings) ->
     away.close()
     assert all(wrong.values())
     assert "Unavailable" in str(wrong["database"])
-
-
-def stored(event: NewEvent) -> Stored:
-    return Stored(Kept.NEW, event.id, Status.PENDING, None, Lane.HIGH)
-
-
-def test_one_bad_event_harms_only_itself(inbox: Inbox) -> None:
-    held, entered = threading.Event(), threading.Event()
-
-    def store(events: list[NewEvent]) -> list[Stored]:
-        entered.set()
-        held.wait()
-        if any(event.payload == "bad" for event in events):
-            raise ValueError("a bad event")
-        return [stored(event) for event in events]
-
-    commits = GroupCommit(store, timeout_s=10)  # type: ignore[arg-type]  # a list is a sequence
-    events = [inbox.prepared(incoming()) for _ in range(5)]
-    bad = inbox.prepared(incoming())
-    object.__setattr__(bad, "payload", "bad")
-    answers: list[object] = []
-
-    def send(event: NewEvent) -> None:
-        try:
-            answers.append(commits.store(event).kept)
-        except Permanent as error:
-            answers.append(error)
-
-    threads = [threading.Thread(target=send, args=(event,)) for event in [*events, bad]]
-    threads[0].start()
-    entered.wait()
-    for thread in threads[1:]:
-        thread.start()
-    wait_until(lambda: len(commits._waiting) == 5)
-    held.set()
-    for thread in threads:
-        thread.join()
-    commits.close()
-    assert answers.count(Kept.NEW) == 5
-    assert "a bad event" in str(next(answer for answer in answers if isinstance(answer, Permanent)))
-
-
-def test_a_request_that_gave_up_waiting_is_not_stored_later(inbox: Inbox) -> None:
-    held, entered = threading.Event(), threading.Event()
-    groups: list[int] = []
-
-    def store(events: list[NewEvent]) -> list[Stored]:
-        entered.set()
-        held.wait()
-        groups.append(len(events))
-        return [stored(event) for event in events]
-
-    commits = GroupCommit(store, timeout_s=0.2)  # type: ignore[arg-type]  # a list is a sequence
-
-    def give_up() -> None:
-        with pytest.raises(Unavailable):
-            commits.store(inbox.prepared(incoming()))
-
-    first = threading.Thread(target=give_up)
-    first.start()
-    entered.wait()
-    give_up()
-    first.join()
-    held.set()
-    commits.close()
-    assert groups == [1]
 
 
 def test_an_outbox_that_is_full_leaves_events_to_the_dispatcher(

@@ -1,0 +1,53 @@
+"""Owns the watchdog: it cuts a connection whose server doesn't answer in time, and so frees whoever waits for it.
+
+A frozen server keeps its sockets open, and the driver's calls have no time-out of their own.
+"""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+_TICK_S = 0.05
+
+
+class Watchdog:
+    """Watches one connection at a time, from a thread of its own."""
+
+    def __init__(self) -> None:
+        self._watched: tuple[int, float] | None = None
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._thread.start()
+
+    @contextmanager
+    def watching(self, fileno: int, until: float) -> Iterator[None]:
+        """Cut this connection if the body isn't through by then (monotonic seconds)."""
+        self._watched = (fileno, until)
+        try:
+            yield
+        finally:
+            # Under the lock, so that nobody cuts what is no longer ours.
+            with self._lock:
+                self._watched = None
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed.set()
+        self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        while not self._closed.wait(_TICK_S):
+            with self._lock:
+                watched = self._watched
+                if watched is not None and time.monotonic() >= watched[1]:
+                    self._watched = None
+                    _cut(watched[0])
+
+
+def _cut(fileno: int) -> None:
+    with suppress(OSError), socket.socket(fileno=os.dup(fileno)) as connection:
+        connection.shutdown(socket.SHUT_RDWR)

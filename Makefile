@@ -29,7 +29,7 @@ check: dev ## what CI runs: format, lint, types, imports, dependencies, compose,
 demo: runtime ## beside a running `make up`: send a flash-sale day and show what became of it
 	$(PY) -m bench.demo $(ARGS)
 
-bench: runtime ## beside a running `make up`: measure its latency
+bench: dev ## beside a running `make up`: measure latency, then how much the door takes
 	$(PY) -m bench.latency $(ARGS)
 
 soak: runtime ## beside a running `make up`: 10,000 mutated requests, and what must still hold

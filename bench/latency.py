@@ -98,7 +98,7 @@ def idle(target: Target, sender: Sender, key: str) -> dict[str, Spread]:
         for number in range(IDLE_EVENTS):
             now = datetime.now(UTC)
             data = {"id": f"idle/{number % 7}", "amount": "19.90", "currency": "EUR", "n": number}
-            body = _body("price.updated", now.timestamp(), data)
+            body = event_body("price.updated", now.timestamp(), data)
             external_id = f"idle-{number}"
             headers = {
                 "Content-Type": "application/json",
@@ -157,14 +157,15 @@ def _requests(sender: Sender, count: int, rate: float, mix: Sequence[int]) -> li
     for number, event_type in enumerate(dice.choices(list(MIX), mix, k=count)):
         entity_id = f"{number}" if event_type == "log.recorded" else f"{dice.randrange(1000)}"
         data = {"id": entity_id, "amount": "19.90", "currency": "EUR", "name": "steady", "n": number}
-        body = _body(event_type, began + number / rate, data)
+        body = event_body(event_type, began + number / rate, data)
         # Signed before, so that signing costs the measurement nothing; valid for 5 minutes either way.
         headers = sender.sign(f"steady-{number}", event_type, body, began + number / rate)
         made.append(request_bytes(f"/webhooks/{sender.name}", body, {"Content-Type": "application/json", **headers}))
     return made
 
 
-def _body(event_type: str, at: float, data: dict[str, object]) -> bytes:
+def event_body(event_type: str, at: float, data: dict[str, object]) -> bytes:
+    """Return the body of a Standard Webhooks event of Unix time ``at``."""
     told = datetime.fromtimestamp(at, UTC).isoformat()
     return json.dumps({"type": event_type, "timestamp": told, "data": {**data, "updated_at": told}}).encode()
 

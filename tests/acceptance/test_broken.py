@@ -113,4 +113,4 @@ def test_senders_that_stop_in_the_middle_of_a_request_hold_the_door_for_seconds_
             except requests.RequestException:
                 return False
 
-        wait_for(answered, bool, timeout_s=150)
+        wait_for(answered, bool, timeout_s=110)

@@ -6,6 +6,7 @@ Nothing here can lose an event: a message is a pointer, and what isn't confirmed
 import time
 import uuid
 from collections.abc import Sequence
+from itertools import groupby
 from typing import Any, Self
 
 import orjson
@@ -24,9 +25,9 @@ APPLY_EVENTS_SHOWN = "tasks.process.apply_events.shown"
 PURGE = "tasks.housekeeping.purge"
 MAX_PRIORITY = 9
 _CHUNK = 500
-_PER_MESSAGE = {Lane.HIGH: 1, Lane.MEDIUM: 50, Lane.LOW: 100}
-"""Pointers a message may carry: a message costs as much as an event, so what may wait a little shares one. Only what
-is there at the same moment is put together; nothing is waited for."""
+_PER_MESSAGE = {Lane.HIGH: 20, Lane.MEDIUM: 50, Lane.LOW: 100}
+"""Pointers a message may carry: a message costs more than an event. Only what is there at the same moment and equally
+urgent is put together; nothing is waited for, so while little happens a message carries one."""
 _CONNECT_S, _SOCKET_S, _CONFIRM_S = 2, 5, 3.0
 _BROKEN = (AMQPError, KombuError, OSError)
 
@@ -170,7 +171,7 @@ class Publisher:
         )
         message = self._channel.prepare_message(
             orjson.dumps(task.body),
-            priority=max(dispatch.priority for dispatch in dispatches),
+            priority=dispatches[0].priority,
             content_type="application/json",
             content_encoding="utf-8",
             headers=task.headers,
@@ -217,10 +218,13 @@ class Publisher:
 
 
 def _messages(dispatches: Sequence[Dispatch]) -> list[list[Dispatch]]:
-    """Put pointers together into messages: by lane, in their order."""
+    """Put pointers together into messages: by lane and priority, else in their order."""
     messages: list[list[Dispatch]] = []
-    for lane in Lane:
-        of_lane = [dispatch for dispatch in dispatches if dispatch.lane is lane]
-        size = _PER_MESSAGE[lane]
-        messages += [of_lane[start : start + size] for start in range(0, len(of_lane), size)]
+    for (lane, _), equals in groupby(sorted(dispatches, key=_urgency), key=_urgency):
+        together, size = list(equals), _PER_MESSAGE[Lane(lane)]
+        messages += [together[start : start + size] for start in range(0, len(together), size)]
     return messages
+
+
+def _urgency(dispatch: Dispatch) -> tuple[int, int]:
+    return int(dispatch.lane), -dispatch.priority

@@ -63,11 +63,11 @@ def test_a_queue_holds_no_more_than_its_window_and_the_most_urgent_go_first(
     inbox.sql("UPDATE event SET priority = 9 WHERE id = :id", id=urgent)
     assert dispatcher.step() < dispatcher.resources.settings.dispatch_interval_s
     window = dispatcher.window(Lane.HIGH)
-    assert queues.depth(Lane.HIGH) == window < 500
     assert inbox.sql("SELECT open FROM lane WHERE lane = 0") == [(False,)]
     dispatcher.step()
-    assert queues.depth(Lane.HIGH) == window
-    assert queues.take(Lane.HIGH)[0] == (urgent, 0)
+    taken = queues.take(Lane.HIGH)
+    assert len(taken) == window < 500
+    assert taken[0] == (urgent, 0)
 
 
 def test_a_window_grows_with_the_lanes_drain(inbox: Inbox, dispatcher: Dispatcher, queues: Queues) -> None:
@@ -125,10 +125,10 @@ def test_a_pointer_in_a_long_queue_is_not_lost_yet_but_is_some_day(
     done = inbox.accept(incoming(entity_id="trickle"))[0]
     inbox.sql("UPDATE event SET status = 2, outcome = 1, finished_at = clock_timestamp() WHERE id = :id", id=done.id)
     dispatcher.step()
-    assert queues.depth(Lane.HIGH) == 100
+    assert queues.depth(Lane.HIGH) == 5
     inbox.sql("UPDATE event SET dispatched_at = now() - interval '31 s' WHERE status = 0")
     dispatcher.step()
-    assert queues.depth(Lane.HIGH) == 200
+    assert len(queues.take(Lane.HIGH)) == 200
 
 
 def test_an_event_whose_worker_vanished_is_published_again(
@@ -178,7 +178,7 @@ def test_a_broker_that_goes_away_between_two_steps_loses_nothing(
     resources.publisher._url = settings.broker_url
     dispatcher._pulse_at = 0
     dispatcher.step()
-    assert queues.depth(Lane.HIGH) == 3
+    assert len(queues.take(Lane.HIGH)) == 3
 
 
 def test_one_dispatcher_leads_is_woken_by_notify_and_hands_over_when_it_stops(

@@ -22,7 +22,7 @@ from tenacity.stop import stop_when_event_set
 from app.bare import work
 from app.db import database_errors
 from app.errors import TiercelError, Unavailable
-from app.inbox import due
+from app.inbox import ages, due
 from app.inbox.due import LaneLoad
 from app.inbox.wake import CHANNEL
 from app.models import Lane
@@ -158,6 +158,7 @@ class Dispatcher:
         """Measure each lane's drain and count its workers; this is also how a broker that is back is noticed."""
         with work(self.resources.engine) as session:
             finished = due.finished_in(session, _DRAIN_OVER_S)
+            ages.record(session)
         self._drain = {lane: count / _DRAIN_OVER_S for lane, count in finished.items()}
         try:
             self._queues = self.resources.publisher.queues()

@@ -18,6 +18,7 @@ from app.sources.kind import Config
 from app.vault import Vault, VaultUnusable
 
 _LOG = structlog.get_logger()
+_SLOWEST_PER_S, _FASTEST_PER_S, _LARGEST_BURST = 0.01, 1_000_000, 10_000_000
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -34,6 +35,14 @@ class Secret:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """How many verified events a source may send: so many a second, and ``burst`` at once after a quiet time."""
+
+    per_s: float
+    burst: int
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One source, ready to verify and normalise with."""
 
@@ -45,6 +54,8 @@ class Endpoint:
     enabled: bool
     revision: int
     updated_at: datetime
+    limit: Limit | None = None
+    """None: as the settings say."""
 
     def valid_secrets(self, now: datetime) -> list[str]:
         """Return the secrets that are valid now: at most two, the newest first."""
@@ -118,6 +129,21 @@ def remove(session: Session, name: str) -> Source:
     return source
 
 
+def limit(session: Session, name: str, to: Limit | None) -> Source:
+    """Give a source a budget of its own, or with None the settings'; every receiver knows it within a second.
+
+    Raises:
+        SourceUnknown, ConfigInvalid: no such source, or no such budget.
+    """
+    if to is not None and not (_SLOWEST_PER_S <= to.per_s <= _FASTEST_PER_S and 1 <= to.burst <= _LARGEST_BURST):
+        raise ConfigInvalid(f"a limit is {_SLOWEST_PER_S} to {_FASTEST_PER_S} a second, a burst 1 to {_LARGEST_BURST}")
+    source = find(session, name)
+    source.limit_per_s, source.limit_burst = (None, None) if to is None else (to.per_s, to.burst)
+    # Not another revision: what is under way was verified rightly.
+    source.updated_at = func.clock_timestamp()
+    return source
+
+
 def find(session: Session, name: str) -> Source:
     """Return a source's row, locked for a change.
 
@@ -163,11 +189,18 @@ def _endpoint(source: Source, vault: Vault) -> Endpoint | None:
             enabled=source.enabled,
             revision=source.revision,
             updated_at=source.updated_at,
+            limit=_limit(source),
         )
     except (KeyError, ConfigInvalid, VaultUnusable) as error:
         # One source that can't be read must not close the door for the others.
         _LOG.error("a source can't be used", action="source_unusable", source=source.name, error=str(error))  # noqa: TRY400
         return None
+
+
+def _limit(source: Source) -> Limit | None:
+    if source.limit_per_s is None or source.limit_burst is None:
+        return None
+    return Limit(source.limit_per_s, source.limit_burst)
 
 
 def _open(kept: dict[str, Any], vault: Vault) -> Secret:

@@ -67,7 +67,8 @@ def lane(lane: LaneView) -> dict[str, Any]:
         "in_per_s": lane.in_per_s,
         "out_per_s": lane.out_per_s,
         "latency_ms": {"p50": lane.p50_ms, "p95": lane.p95_ms, "p99": lane.p99_ms},
-        "shed": 0,
+        "shed": lane.shed,
+        "shed_total": lane.shed_total,
     }
 
 
@@ -79,6 +80,7 @@ def source(source: Source) -> dict[str, Any]:
         "path": f"/webhooks/{source.name}",
         "config": source.config,
         "enabled": source.enabled,
+        "limit": None if source.limit_per_s is None else {"per_s": source.limit_per_s, "burst": source.limit_burst},
         "revision": source.revision,
         "secrets": [{"until": kept.get("until")} for kept in source.secrets],
         "created_at": source.created_at,

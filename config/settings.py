@@ -7,6 +7,7 @@ services, so that ``tiercel`` in a second terminal finds them), else from the de
 import os
 from enum import StrEnum
 from functools import cache
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 
@@ -52,6 +53,18 @@ class Settings(BaseSettings):
     max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 1024 * 1024
     store_timeout_s: Annotated[float, Field(gt=0, le=30)] = 0.9
 
+    source_events_per_s: Annotated[float, Field(ge=0.01, le=1_000_000)] = 5000.0
+    source_burst: Annotated[int, Field(ge=1, le=10_000_000)] = 20_000
+    address_failures_per_s: Annotated[float, Field(ge=0.01, le=1_000_000)] = 50.0
+    address_failures_burst: Annotated[int, Field(ge=1, le=10_000_000)] = 2000
+    failures_per_s: Annotated[float, Field(ge=1, le=1_000_000)] = 200.0
+    trusted_proxies: str = ""
+    pressure_commit_s: Annotated[float, Field(gt=0)] = 0.25
+    pressure_memory: Annotated[float, Field(gt=0, lt=1)] = 0.92
+    pressure_age_high_s: Annotated[float, Field(gt=0)] = 60.0
+    pressure_age_medium_s: Annotated[float, Field(gt=0)] = 600.0
+    pressure_age_low_s: Annotated[float, Field(gt=0)] = 3600.0
+
     version_skew_s: Annotated[float, Field(gt=0)] = 300.0
     window_pointers: Annotated[int, Field(ge=1, le=100_000)] = 2000
     window_s: Annotated[float, Field(gt=0)] = 2.0
@@ -67,6 +80,13 @@ class Settings(BaseSettings):
 
     log_level: Annotated[str, Field(pattern="^(?i:debug|info|warning|error|critical)$")] = "INFO"
     log_format: Annotated[str, Field(pattern="^(json|text|auto)$")] = "auto"
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _be_networks(cls, text: str) -> str:
+        for part in filter(None, (part.strip() for part in text.split(","))):
+            ip_network(part)
+        return text
 
     @field_validator("database_url")
     @classmethod

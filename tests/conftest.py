@@ -57,7 +57,10 @@ def engine(schema: Engine) -> Engine:
     with schema.begin() as connection:
         connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
         connection.execute(
-            text("UPDATE lane SET open = true, out = 0, workers = 0, drain_per_s = 0, dispatcher_seen_at = NULL")
+            text(
+                "UPDATE lane SET open = true, out = 0, workers = 0, drain_per_s = 0, "
+                "dispatcher_seen_at = NULL, oldest_due_at = NULL"
+            )
         )
     return schema
 

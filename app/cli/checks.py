@@ -113,7 +113,7 @@ def _clock(ahead_s: float) -> Check:
 def _dispatcher(engine: Engine) -> Check:
     try:
         with transaction(engine) as session:
-            alive = any(there for _, there in read.liveness(session).values())
+            alive = any(pulse.dispatcher_alive for pulse in read.liveness(session).values())
     except TiercelError as error:
         return Check("dispatcher", State.WRONG, _why(error), _UPGRADE)
     if alive:

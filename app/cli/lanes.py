@@ -13,7 +13,7 @@ from app.inbox import read
 def command(as_json: bool) -> None:
     """Show each lane as it is now.
 
-    Rates and latencies are of the last minute; latency is from acceptance to applied.
+    Rates, latencies and what was shed are of the last minute; latency is from acceptance to applied.
     """
     with session(read_settings()) as opened:
         lanes = read.lanes(opened)
@@ -34,7 +34,9 @@ def command(as_json: bool) -> None:
             lane.p95_ms,
             lane.p99_ms,
             lane.workers if lane.dispatcher_alive else None,
+            lane.shed,
+            lane.shed_total,
         )
         for lane in lanes
     ]
-    show.table((*columns, "p50 (ms)", "p95 (ms)", "p99 (ms)", "workers"), rows)
+    show.table((*columns, "p50 (ms)", "p95 (ms)", "p99 (ms)", "workers", "shed", "shed in all"), rows)

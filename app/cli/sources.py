@@ -1,5 +1,6 @@
 """Owns ``tiercel sources``: who may send. A secret is read, sealed and never shown."""
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ import click
 from app import endpoints, views
 from app.cli import given, show
 from app.cli.connect import read_settings, session
+from app.endpoints import Limit
 from app.sources import KINDS
 from app.vault import Vault
 
@@ -85,6 +87,23 @@ def remove(name: str, yes: bool) -> None:
     with session(read_settings()) as opened:
         endpoints.remove(opened, name)
     click.echo(f"{name} is removed")
+
+
+@group.command("limit", epilog="Example: tiercel sources limit shop 200 --burst 1000")
+@click.argument("name")
+@click.argument("per_s", type=float, required=False)
+@click.option("--burst", type=int, help="How many at once after a quiet time; else what comes in four seconds.")
+@click.option("--default", "as_default", is_flag=True, help="As the settings say again.")
+@show.as_json
+def limit(name: str, per_s: float | None, burst: int | None, as_default: bool, as_json: bool) -> None:
+    """Say how many events a source may send: PER_S a second on average, --burst at once."""
+    if as_default == (per_s is not None) or (as_default and burst is not None):
+        raise click.UsageError("say either PER_S or --default")
+    to = None if per_s is None else Limit(per_s, max(1, math.ceil(4 * per_s)) if burst is None else burst)
+    with session(read_settings()) as opened:
+        shown = views.source(endpoints.limit(opened, name, to))
+    what = "has the settings' budget" if to is None else f"may send {to.per_s:g}/s, {to.burst} at once,"
+    _changed(shown, f"{what} at", as_json)
 
 
 def _changed(shown: dict[str, Any], what: str, as_json: bool) -> None:

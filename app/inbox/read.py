@@ -53,6 +53,19 @@ class LaneView:
     workers: int
     open: bool
     dispatcher_alive: bool
+    shed: int
+    """Refused at the door in the last minute, and (next) in all."""
+    shed_total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """A lane as the dispatcher saw it a moment ago."""
+
+    workers: int
+    dispatcher_alive: bool
+    oldest_due_age_s: float | None
+    """How long its longest waiting due event has been due; None where none is, or no dispatcher says."""
 
 
 def events(
@@ -151,16 +164,23 @@ ended AS (
     SELECT lane, count(*) AS n,
            percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (
                ORDER BY extract(epoch FROM finished_at - received_at) * 1000) FILTER (WHERE outcome = 1) AS latency
-    FROM event WHERE finished_at > now() - interval '60 s' GROUP BY lane)
+    FROM event WHERE finished_at > now() - interval '60 s' GROUP BY lane),
+refused AS (
+    SELECT lane, sum(count) FILTER (WHERE at > now() - interval '60 s') AS lately,
+           sum(count) FILTER (WHERE at = 'epoch') AS total
+    FROM shed GROUP BY lane)
 SELECT l.lane, coalesce(w.due, 0), coalesce(w.scheduled, 0), coalesce(r.n, 0), w.oldest, coalesce(a.n, 0) / 60.0,
        coalesce(e.n, 0) / 60.0, e.latency[1], e.latency[2], e.latency[3], l.workers, l.open,
-       coalesce(l.dispatcher_seen_at > clock_timestamp() - interval '5 s', false)
+       coalesce(l.dispatcher_seen_at > clock_timestamp() - interval '5 s', false),
+       CAST(coalesce(s.lately, 0) AS bigint), CAST(coalesce(s.total, 0) AS bigint)
 FROM lane l LEFT JOIN waiting w USING (lane) LEFT JOIN running r USING (lane) LEFT JOIN arrived a USING (lane)
-     LEFT JOIN ended e USING (lane)
+     LEFT JOIN ended e USING (lane) LEFT JOIN refused s USING (lane)
 ORDER BY l.lane
 """)
 _LIVENESS = text("""
-SELECT lane, workers, coalesce(dispatcher_seen_at > clock_timestamp() - interval '5 s', false) FROM lane ORDER BY lane
+SELECT lane, workers, coalesce(dispatcher_seen_at > clock_timestamp() - interval '5 s', false),
+       CAST(extract(epoch FROM clock_timestamp() - oldest_due_at) AS float8)
+FROM lane ORDER BY lane
 """)
 
 
@@ -169,9 +189,12 @@ def lanes(session: Session) -> list[LaneView]:
     return [LaneView(Lane(row[0]), *_numbers(row[1:])) for row in session.execute(_LANES)]
 
 
-def liveness(session: Session) -> dict[Lane, tuple[int, bool]]:
-    """Return, for each lane, how many workers listen and whether a dispatcher was there in the last 5 s."""
-    return {Lane(lane): (workers if alive else 0, alive) for lane, workers, alive in session.execute(_LIVENESS)}
+def liveness(session: Session) -> dict[Lane, Pulse]:
+    """Return each lane as the dispatcher saw it; what one wrote more than 5 s ago says nothing."""
+    return {
+        Lane(lane): Pulse(workers, True, age) if alive else Pulse(0, False, None)  # noqa: FBT003
+        for lane, workers, alive, age in session.execute(_LIVENESS)
+    }
 
 
 def _numbers(values: Sequence[Any]) -> list[Any]:

@@ -1,7 +1,7 @@
 """Every table in one place: import models from here."""
 
 from app.models.base import Base
-from app.models.desk import ApiKey, LaneState, Scope
+from app.models.desk import ApiKey, LaneState, Scope, Shed
 from app.models.entity import Entity, Fact
 from app.models.event import Event, EventConflict, EventKey, Lane, Outcome, Status
 from app.models.source import Source
@@ -27,6 +27,7 @@ __all__ = [
     "Promotion",
     "Scope",
     "Segment",
+    "Shed",
     "Source",
     "Status",
 ]

@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import IntEnum
 
-from sqlalchemy import DateTime, LargeBinary, SmallInteger, Text, func, text
+from sqlalchemy import BigInteger, DateTime, LargeBinary, SmallInteger, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, Code, Instant
@@ -49,3 +49,15 @@ class LaneState(Base):
     dispatcher_seen_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     workers: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
     """Consumers of the lane's queue."""
+    oldest_due_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """Since when the longest waiting due event has been due."""
+
+
+class Shed(Base):
+    """How many events of a lane the door refused in one second; the row at the epoch counts all of them."""
+
+    __tablename__ = "shed"
+
+    lane: Mapped[Lane] = mapped_column(Code(Lane), primary_key=True, autoincrement=False)
+    at: Mapped[Instant] = mapped_column(primary_key=True)
+    count: Mapped[int] = mapped_column(BigInteger)

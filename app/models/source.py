@@ -24,6 +24,9 @@ class Source(Base):
     enabled: Mapped[bool] = mapped_column(server_default=text("true"))
     revision: Mapped[int] = mapped_column(server_default=text("1"))
     """Grows with every change; an event is stored only under the revision that it was verified with."""
+    limit_per_s: Mapped[float | None]
+    """How many events it may send a second; null as the settings say."""
+    limit_burst: Mapped[int | None]
     created_at: Mapped[Instant] = mapped_column(server_default=func.now())
     updated_at: Mapped[Instant] = mapped_column(server_default=func.now())
     removed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -52,3 +52,6 @@ class Kind:
     check_secret: Callable[[str], None]
     """Raises ConfigInvalid where a secret can't be this kind's; never shows it."""
     config: type[Config] = Config
+    retries_429: bool = True
+    """Whether the real sender tries again after 429. Where not, a refusal for the rate is 503, with the same headers:
+    no event may be lost for ever because there were too many at once."""

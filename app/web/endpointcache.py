@@ -18,6 +18,7 @@ from app.db import transaction
 from app.endpoints import Endpoint
 from app.errors import SourceDisabled, SourceUnknown, TiercelError, Unavailable
 from app.inbox import read
+from app.inbox.read import Pulse
 from app.models import Lane
 from app.vault import Vault
 
@@ -36,7 +37,7 @@ class EndpointCache:
         self._vault = vault
         self._timeout_s = timeout_s
         self._by_name: dict[str, Endpoint] = {}
-        self._lanes: dict[Lane, tuple[int, bool]] = {}
+        self._lanes: dict[Lane, Pulse] = {}
         self._seen = datetime.fromtimestamp(0, UTC) + _OVERLAP
         self._read_at = float("-inf")
         """Monotonic time at which the newest finished reading began."""
@@ -46,20 +47,17 @@ class EndpointCache:
         self._thread = threading.Thread(target=self._run, name="endpoint-cache", daemon=True)
         self._thread.start()
 
-    def get(self, name: str) -> Endpoint:
-        """Return the endpoint of this name.
-
-        Raises:
-            SourceUnknown, SourceDisabled: there is none, or it is switched off, as of now.
-            Unavailable: it isn't known, and the database doesn't answer.
-        """
+    def known(self, name: str) -> Endpoint | None:
+        """Return the endpoint of this name, or None where there was no such one, or it was off, a second ago."""
         endpoint = self._by_name.get(name)
-        if endpoint is None or not endpoint.enabled:
-            endpoint = self.fresh(name)
-        return endpoint
+        return endpoint if endpoint is not None and endpoint.enabled else None
 
-    def refresh(self) -> dict[Lane, tuple[int, bool]]:
-        """Read anew and return, for each lane, how many workers listen and whether a dispatcher is there.
+    def lanes(self) -> dict[Lane, Pulse]:
+        """Return the lanes as they were when last read; empty before the first time."""
+        return self._lanes
+
+    def refresh(self) -> dict[Lane, Pulse]:
+        """Read anew and return the lanes.
 
         Raises:
             Unavailable: the database doesn't answer in time.
@@ -73,7 +71,12 @@ class EndpointCache:
         return self._lanes
 
     def fresh(self, name: str) -> Endpoint:
-        """Return the endpoint as it is now, read after this call began. Raises what ``get`` raises."""
+        """Return the endpoint as it is now, read after this call began.
+
+        Raises:
+            SourceUnknown, SourceDisabled: there is none, or it is switched off.
+            Unavailable: the database doesn't answer.
+        """
         self.refresh()
         endpoint = self._by_name.get(name)
         if endpoint is None:

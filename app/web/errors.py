@@ -21,6 +21,7 @@ from app.errors import (
 from app.inbox.read import EntityUnknown, EventUnknown
 from app.inbox.replay import NotReplayable
 from app.keys import KeyInvalid, ScopeMissing
+from app.web.limits.refusals import RateLimited
 
 _LOG = structlog.get_logger()
 RETRY_AFTER_S = 2
@@ -37,6 +38,7 @@ STATUSES: dict[type[TiercelError], int] = {
     EventUnknown: 404,
     EntityUnknown: 404,
     NotReplayable: 409,
+    RateLimited: 429,
     Rejected: 400,
     Transient: 503,
     Permanent: 500,
@@ -61,12 +63,23 @@ def problem(status: int, name: str, detail: str) -> Response:
     return response
 
 
+def _refusal(error: RateLimited) -> Response:
+    answer = problem(429 if error.retries_429 else 503, type(error).__name__, str(error))
+    policies = (f'"{quota.name}";q={quota.requests};w={quota.window_s}' for quota in error.quotas)
+    answer.headers["RateLimit-Policy"] = ", ".join(policies)
+    answer.headers["RateLimit"] = f'"{error.violated}";r=0;t={error.retry_after_s}'
+    answer.headers["Retry-After"] = str(error.retry_after_s)
+    return answer
+
+
 def handle_errors(flask_app: Flask) -> None:
     """Make every error of this application a problem+json answer that tells a stranger nothing of its inside."""
 
     @flask_app.errorhandler(TiercelError)
     def _ours(error: TiercelError) -> Response:
         status = status_of(error)
+        if isinstance(error, RateLimited):
+            return _refusal(error)
         if isinstance(error, Transient):
             _LOG.warning("a request can't be served now", action="unavailable", error=repr(error))
             return problem(status, type(error).__name__, "Try again later.")

@@ -28,8 +28,8 @@ def readyz() -> Response:
     except Unavailable:
         checks["database"] = "unavailable"
         return _health("unavailable", checks, 503)
-    checks["dispatcher"] = _word(any(alive for _, alive in lanes.values()))
-    checks |= {f"workers.{lane.name.lower()}": _word(workers > 0) for lane, (workers, _) in lanes.items()}
+    checks["dispatcher"] = _word(any(pulse.dispatcher_alive for pulse in lanes.values()))
+    checks |= {f"workers.{lane.name.lower()}": _word(pulse.workers > 0) for lane, pulse in lanes.items()}
     try:
         receiver().resources.locks.ping()
         checks["redis"] = "ok"

@@ -1,14 +1,15 @@
-"""Owns receive: ``POST /webhooks/{source}``. Checks in this order: source, size, content type, signature, body."""
+"""Owns receive: ``POST /webhooks/{source}``. Checks source, size, content type, signature, body, rate, in this order."""
 
 import contextlib
 import time
+from functools import partial
 
 import orjson
 from flask import Blueprint, Response, current_app, request
 from gunicorn.http.errors import ParseException
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from app.errors import BodyMalformed, BodyTooLarge, ContentTypeUnsupported
+from app.errors import BodyMalformed, BodyTooLarge, ContentTypeUnsupported, Rejected
 from app.inbox.store import Kept, Stored
 from app.sources import Request
 from app.web.receiver import Receiver
@@ -25,12 +26,18 @@ def receiver() -> Receiver:
 @blueprint.post("/webhooks/<name>")
 def receive(name: str) -> Response:
     """Take one event; 202 once it is committed, 200 for one that is known already."""
-    endpoint = receiver().endpoints.get(name)
-    body = _body()
-    if not _is_json(request.mimetype):
-        raise ContentTypeUnsupported
+    door = receiver()
+    fails = partial(door.limits.charge_failure, request.environ)
+    endpoint = door.endpoint(name, fails)
+    try:
+        body = _body()
+        if not _is_json(request.mimetype):
+            raise ContentTypeUnsupported
+    except Rejected:
+        fails()
+        raise
     headers = {header.lower(): value for header, value in request.headers.items()}
-    return _answer(receiver().accept(endpoint, Request(headers, body, time.time())))
+    return _answer(door.accept(endpoint, Request(headers, body, time.time()), fails))
 
 
 def _body() -> bytes:

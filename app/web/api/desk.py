@@ -19,8 +19,14 @@ blueprint = Blueprint("desk", __name__, url_prefix="/v1")
 def _check_key() -> None:
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     needed = Scope.READ if request.method in {"GET", "HEAD", "OPTIONS"} else Scope.WRITE
-    with transaction(receiver().resources.engine) as session:
-        keys.check(session, receiver().vault, key.strip() if scheme.lower() == "bearer" else "", needed)
+    limits = receiver().limits
+    limits.check_address(request.environ)
+    try:
+        with transaction(receiver().resources.engine) as session:
+            keys.check(session, receiver().vault, key.strip() if scheme.lower() == "bearer" else "", needed)
+    except keys.KeyInvalid:
+        limits.charge_failure(request.environ)
+        raise
 
 
 @blueprint.get("/events")

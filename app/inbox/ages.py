@@ -1,0 +1,25 @@
+"""Owns how long each lane's longest waiting due event waits: the dispatcher writes it down for the receivers."""
+
+from sqlalchemy import text
+
+from app.bare import Executor
+
+# A probe for each priority in event_due_idx, and one in event_out_idx: as cheap behind a million events as behind one.
+# Of those whose pointer is out it counts from when it went out: their own time has no index.
+_RECORD = text("""
+UPDATE lane l SET oldest_due_at = (
+    SELECT min(f.due) FROM (
+        SELECT (SELECT e.due_at FROM event e
+                WHERE e.lane = l.lane AND e.priority = p AND e.status = 0 AND e.dispatched_at IS NULL
+                      AND e.due_at <= now() ORDER BY e.due_at LIMIT 1) AS due
+        FROM generate_series(0, 9) AS p
+        UNION ALL
+        SELECT (SELECT e.dispatched_at FROM event e
+                WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NOT NULL
+                ORDER BY e.dispatched_at LIMIT 1)) AS f)
+""")
+
+
+def record(session: Executor) -> None:
+    """Write down since when the longest waiting due event of each lane has been due; null where none is."""
+    session.execute(_RECORD)

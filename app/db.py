@@ -33,7 +33,9 @@ def make_engine(url: str, *, pool_size: int = 5, statement_timeout_ms: int = STA
         f"-c statement_timeout={statement_timeout_ms} -c timezone=UTC "
         # Prepared statements are planned once. Their tables' figures are always old here, and at first there are
         # none: a plan that reads a whole table would be kept while the table grows.
-        "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off"
+        "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off "
+        # A plan that has to read a whole table counts as endlessly dear then, and would be compiled for 100 ms.
+        "-c jit=off"
     )
     return create_engine(
         url,

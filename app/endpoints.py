@@ -141,6 +141,7 @@ def limit(session: Session, name: str, to: Limit | None) -> Source:
     source.limit_per_s, source.limit_burst = (None, None) if to is None else (to.per_s, to.burst)
     # Not another revision: what is under way was verified rightly.
     source.updated_at = func.clock_timestamp()
+    session.flush()
     return source
 
 

@@ -17,6 +17,7 @@ UPDATE lane l SET oldest_due_at = (
         SELECT (SELECT e.dispatched_at FROM event e
                 WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NOT NULL
                 ORDER BY e.dispatched_at LIMIT 1)) AS f)
+WHERE l.lane = ANY(CAST('{0,1,2}' AS smallint[]))
 """)
 
 

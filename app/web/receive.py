@@ -1,4 +1,4 @@
-"""Owns receive: ``POST /webhooks/{source}``. Checks source, size, content type, signature, body, rate, in this order."""
+"""Owns receive, ``POST /webhooks/{source}``: checks source, size, content type, signature, body, rate, in order."""
 
 import contextlib
 import time

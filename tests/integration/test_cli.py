@@ -210,6 +210,21 @@ def test_a_key_is_printed_alone_and_works(engine: Engine, vault: Vault) -> None:
         assert keys.check(session, vault, key, Scope.WRITE).name == "ci"
 
 
+def test_a_source_gets_a_budget_of_its_own_and_loses_it(inbox: Inbox) -> None:
+    assert "may send 200/s, 800 at once, at /webhooks/shop" in ok("sources", "limit", "shop", "200")
+    shown = json.loads(ok("sources", "limit", "shop", "0.5", "--burst", "7", "--json"))
+    assert shown["limit"] == {"per_s": 0.5, "burst": 7}
+    assert from_json("sources", "list")[0]["limit"] == {"per_s": 0.5, "burst": 7}
+    assert "the settings' budget" in ok("sources", "limit", "shop", "--default")
+    assert from_json("sources", "list")[0]["limit"] is None
+    assert "a limit is" in refused("sources", "limit", "shop", "0")
+    assert "a limit is" in refused("sources", "limit", "shop", "nan")
+    assert "a limit is" in refused("sources", "limit", "shop", "1", "--burst", "0")
+    assert "no source 'nobody'" in refused("sources", "limit", "nobody", "1")
+    for words in ((), ("1", "--default"), ("--default", "--burst", "1")):
+        assert "either PER_S or --default" in refused("sources", "limit", "shop", *words, code=2)
+
+
 def test_a_revoked_key_is_refused_and_shown_as_revoked(engine: Engine, vault: Vault) -> None:
     key = ok("keys", "create", "--name", "ci", "--scope", "read").strip()
     (shown,) = from_json("keys", "list")

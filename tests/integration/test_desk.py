@@ -208,6 +208,7 @@ def test_lanes_show_what_waits_and_how_fast_it_goes(desk: Desk, inbox: Inbox, re
         "out_per_s",
         "latency_ms",
         "shed",
+        "shed_total",
     }
     assert (high["lane"], high["waiting"], high["oldest_due_age_s"]) == ("high", 0, None)
     assert high["latency_ms"]["p50"] > 0

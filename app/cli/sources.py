@@ -99,11 +99,15 @@ def limit(name: str, per_s: float | None, burst: int | None, as_default: bool, a
     """Say how many events a source may send: PER_S a second on average, --burst at once."""
     if as_default == (per_s is not None) or (as_default and burst is not None):
         raise click.UsageError("say either PER_S or --default")
-    to = None if per_s is None else Limit(per_s, max(1, math.ceil(4 * per_s)) if burst is None else burst)
+    to = None if per_s is None else Limit(per_s, _burst(per_s) if burst is None else burst)
     with session(read_settings()) as opened:
         shown = views.source(endpoints.limit(opened, name, to))
     what = "has the settings' budget" if to is None else f"may send {to.per_s:g}/s, {to.burst} at once,"
     _changed(shown, f"{what} at", as_json)
+
+
+def _burst(per_s: float) -> int:
+    return max(1, math.ceil(4 * per_s)) if math.isfinite(per_s) else 1
 
 
 def _changed(shown: dict[str, Any], what: str, as_json: bool) -> None:

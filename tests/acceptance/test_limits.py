@@ -6,8 +6,6 @@ from typing import Any
 
 import requests
 
-from app import endpoints
-from app.db import transaction
 from app.endpoints import Limit
 from tests.acceptance.conftest import System
 from tests.acceptance.test_path import Shop, wait_for
@@ -21,9 +19,7 @@ def shed(system: System) -> int:
 
 
 def test_a_budget_holds_over_all_processes_and_each_refusal_is_honest_and_counted(system: System) -> None:
-    shop, before = Shop(system), shed(system)
-    with transaction(system.engine) as session:
-        endpoints.limit(session, shop.name, Limit(PER_S, BURST))
+    shop, before = Shop(system, Limit(PER_S, BURST)), shed(system)
 
     def send(number: int) -> requests.Response:
         return shop.send("price.updated", {"id": f"limit-{number}", "amount": "1", "currency": "EUR"})

@@ -25,12 +25,13 @@ def shop(system: System) -> "Shop":
 class Shop:
     """A sender of Standard Webhooks with a source of its own."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, limit: endpoints.Limit | None = None) -> None:
         self.system = system
         self.name = f"shop-{secrets.token_hex(4)}"
         self.secret = whsec()
         with transaction(system.engine) as session:
             endpoints.add(session, system.vault, self.name, "standard", self.secret, {})
+            endpoints.limit(session, self.name, limit)
 
     def send(self, event_type: str, data: dict[str, Any], message_id: str | None = None) -> requests.Response:
         now = datetime.now(UTC)

@@ -1,5 +1,6 @@
 """Budgets in Redis: the same arithmetic as in one process, shared by all, and local while Redis is away."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -135,6 +136,18 @@ def test_without_redis_each_process_keeps_its_part(redis: Redis) -> None:
     assert away.away
     assert away.take([bucket], 1, 1).tokens == 0
     away.close()
+
+
+def test_a_redis_that_does_not_answer_is_asked_once(redis: Redis) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        away = SharedBuckets(f"redis://127.0.0.1:{silent.getsockname()[1]}/0", processes=1)
+        for _ in range(5):
+            assert away.take([Bucket("b", "k", 1.0, 100.0)], 1, 1).tokens == 1
+        away.close()
+        silent.setblocking(False)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()
 
 
 def test_a_frozen_redis_is_met_once_and_shared_again_when_it_thaws(shared: SharedBuckets, redis: Redis) -> None:

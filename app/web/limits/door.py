@@ -68,7 +68,7 @@ class DoorLimits:
         Raises:
             QuotaExceeded, TemporaryReducedCapacity: the source's budget for this lane is spent.
         """
-        refusal = self._leases.spend((endpoint.id, lane), count, lambda: self._budget(endpoint, lane))
+        refusal = self._leases.spend((endpoint.id, lane), count, lambda: self._budget(endpoint, lane), endpoint.limit)
         if refusal is not None:
             with self._lock:
                 self._refused[lane] += count
@@ -121,8 +121,12 @@ class DoorLimits:
             raise AbnormalUsageDetected(refusal, [refusal.by] if refusal.by else [])
 
     def committed(self, seconds: float) -> None:
-        """Note how long a group commit took; called by the one thread that commits."""
-        self._commit_s += _COMMIT_WEIGHT * (seconds - self._commit_s)
+        """Note how long a group commit took; called by the one thread that commits.
+
+        Beyond full pressure the time says nothing more: so a single commit that hung for long is no pressure yet.
+        """
+        seen = min(seconds, self._thresholds.commit_s * pressure.FULL)
+        self._commit_s += _COMMIT_WEIGHT * (seen - self._commit_s)
         self._committed = True
 
     def tick(self, seconds: float) -> None:

@@ -24,6 +24,7 @@ class _Lease:
     """When the bucket that refused should have enough."""
     closed_until: float = 0.0
     by: Bucket | None = None
+    terms: object = None
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -34,10 +35,18 @@ class Leases:
         self._shared = shared
         self._leases: dict[Hashable, _Lease] = {}
 
-    def spend(self, key: Hashable, count: int, buckets: Callable[[], Sequence[Bucket]]) -> Grant | None:
-        """Spend ``count`` tokens of a key's lease, or of a new one; return None, or the refusal."""
+    def spend(
+        self, key: Hashable, count: int, buckets: Callable[[], Sequence[Bucket]], terms: object = None
+    ) -> Grant | None:
+        """Spend ``count`` tokens of a key's lease, or of a new one; return None, or the refusal.
+
+        A lease ends when it was taken under other terms.
+        """
         lease = self._leases.get(key) or self._leases.setdefault(key, _Lease())
         with lease.lock:
+            if lease.terms is not terms and lease.terms != terms:
+                lease.left, lease.closed_until = 0, 0.0
+            lease.terms = terms
             if lease.left >= count:
                 lease.left -= count
                 return None

@@ -11,7 +11,7 @@ from typing import Self
 from app.models import Lane
 from config.settings import Settings
 
-_FULL = 4.0
+FULL = 4.0
 """A time of so many thresholds is full pressure."""
 _RISE, _FALL = 1 / 6, 1 / 30
 """A second: one slow commit refuses nobody, and what was refused comes back bit by bit."""
@@ -74,4 +74,4 @@ def factor(lane: Lane, level: float) -> float:
 
 
 def _over(seconds: float, threshold: float) -> float:
-    return min(1.0, max(0.0, (seconds / threshold - 1) / (_FULL - 1)))
+    return min(1.0, max(0.0, (seconds / threshold - 1) / (FULL - 1)))

@@ -204,7 +204,7 @@ def test_one_commit_that_hung_is_no_pressure_and_several_are(make: Make, inbox: 
 
 def test_a_slow_database_is_pressure_that_ends_by_itself(make: Make, inbox: Inbox) -> None:
     budget(inbox, 10, 1000)
-    flask_app = make(pressure_commit_s=0.01)
+    flask_app = make(pressure_commit_s=0.1)
     client, limits = flask_app.test_client(), flask_app.extensions["receiver"].limits
     threads = []
     with inbox.engine.begin() as holder:

@@ -348,6 +348,18 @@ def test_all_addresses_together_fail_only_so_often(make: Make, inbox: Inbox) -> 
     assert refused.value.violated == "all-failures"
 
 
+def test_the_flood_of_one_address_counts_for_no_other(make: Make, inbox: Inbox) -> None:
+    limits = make(failures_per_s=1.0, address_failures_burst=5).extensions["receiver"].limits
+    refused = 0
+    for _ in range(100):
+        try:
+            limits.charge_failure({"REMOTE_ADDR": "198.51.100.1"})
+        except RateLimited:
+            refused += 1
+    assert refused >= 80
+    limits.charge_failure({"REMOTE_ADDR": "203.0.113.1"})
+
+
 def test_a_flood_that_cannot_be_verified_costs_the_database_nothing(make: Make, inbox: Inbox) -> None:
     flask_app = make(address_failures_per_s=0.02, address_failures_burst=2)
     client, engine = flask_app.test_client(), flask_app.extensions["receiver"].resources.engine

@@ -96,18 +96,18 @@ class DoorLimits:
         Raises:
             AbnormalUsageDetected: too many of this address, or of all together.
         """
-        grant = self._own.take(self._all_failures, 1, 1, time.monotonic())
-        asked = self._all_failures
-        if grant.tokens:
-            slot = address.slot(address.client(environ, self._proxies))
-            asked = [Bucket("address", f"tiercel:failures:{slot}", *self._address_rule)]
-            refusal = self._leases.spend(slot, 1, lambda: asked)
-            if refusal is None:
-                return
-            grant = refusal
-        with self._lock:
-            self._unverified += 1
-        raise AbnormalUsageDetected(grant, asked)
+        slot = address.slot(address.client(environ, self._proxies))
+        asked = [Bucket("address", f"tiercel:failures:{slot}", *self._address_rule)]
+        refusal = self._leases.spend(slot, 1, lambda: asked)
+        if refusal is None:
+            # What an address isn't let in with counts for nobody else.
+            asked = self._all_failures
+            grant = self._own.take(asked, 1, 1, time.monotonic())
+            refusal = None if grant.tokens else grant
+        if refusal is not None:
+            with self._lock:
+                self._unverified += 1
+            raise AbnormalUsageDetected(refusal, asked)
 
     def check_address(self, environ: Mapping[str, Any]) -> None:
         """Refuse an address that was refused a moment ago, where to look at its request would cost a query.

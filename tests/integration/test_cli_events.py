@@ -86,7 +86,7 @@ def test_one_event_is_shown_with_reasons_timeline_and_every_digit(inbox: Inbox) 
         assert part in shown
     assert "\u202e" not in shown
     one = from_json("events", "show", str(stored.id))
-    assert one["reasons"] == ["prices are urgent"]
+    assert one["reasons"] == ["prices are urgent", "the shipped policy"]
     assert one["timeline"][0]["step"] == "received"
     assert one["payload"]["data"]["id"] == "sku-1"
     assert "19.900000000000000001" in ok("events", "show", str(stored.id), "--json")

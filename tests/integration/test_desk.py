@@ -101,7 +101,7 @@ def test_an_event_shows_its_reasons_payload_and_timeline(desk: Desk, inbox: Inbo
         "finished",
         "not projected",
     ]
-    assert (shown.json["source"], shown.json["reasons"]) == ("shop", ["prices are urgent"])
+    assert (shown.json["source"], shown.json["reasons"]) == ("shop", ["prices are urgent", "the shipped policy"])
     superseded = desk.json(f"/v1/events/{ids[0]}")
     assert superseded["outcome"] == "superseded"
     assert superseded["timeline"][-1]["by"] == ids[1]

@@ -22,6 +22,7 @@ def event(event: Event, source: str) -> dict[str, Any]:
         "version": event.version_text,
         "lane": event.lane.name.lower(),
         "priority": event.priority,
+        "score": event.score,
         "status": event.status.name.lower(),
         "outcome": event.outcome.name.lower() if event.outcome else None,
         "attempts": event.attempts,

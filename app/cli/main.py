@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "events": ("app.cli.events:group", "What came in, and what became of it."),
     "keys": ("app.cli.keys:group", "Keys for the HTTP API under /v1."),
     "lanes": ("app.cli.lanes:command", "Show each lane as it is now."),
+    "priority": ("app.cli.priority:group", "The priority policy: which event goes to which lane, and why."),
     "send": ("app.cli.send:command", "Sign and send events as a source's real sender would."),
     "sources": ("app.cli.sources:group", "Who may send: one endpoint each."),
 }

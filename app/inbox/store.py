@@ -116,10 +116,10 @@ WITH won AS (
     RETURNING event_id),
 wins AS (SELECT event_id, count(*) AS keys FROM won GROUP BY event_id)
 INSERT INTO event (id, source_id, external_id, type, entity_type, entity_id, operation, version, version_text,
-                   sequence, fingerprint, final, state, fact, payload, data_pointer, lane, priority, reasons,
-                   status, outcome, error, received_at, dispatched_at, finished_at)
+                   sequence, fingerprint, final, state, fact, payload, data_pointer, lane, priority, score,
+                   reasons, status, outcome, error, received_at, dispatched_at, finished_at)
 SELECT e.id, e.source_id, e.external_id, e.type, e.entity_type, e.entity_id, e.operation, e.version, e.version_text,
-       e.sequence, e.fingerprint, e.final, true, e.fact, e.payload, e.data_pointer, e.lane, e.priority,
+       e.sequence, e.fingerprint, e.final, true, e.fact, e.payload, e.data_pointer, e.lane, e.priority, e.score,
        CAST(e.reasons AS jsonb), CASE WHEN e.quarantined THEN 3 ELSE 0 END, CASE WHEN e.quarantined THEN 8 END,
        CASE WHEN e.quarantined THEN 'the version lies further ahead than the allowed skew' END, e.received_at,
        CASE WHEN l.open AND NOT e.quarantined THEN now() END, CASE WHEN e.quarantined THEN now() END
@@ -128,10 +128,11 @@ FROM unnest(CAST(:id AS uuid[]), CAST(:keys AS int[]), CAST(:source_id AS int[])
             CAST(:operation AS smallint[]), CAST(:version AS numeric[]), CAST(:version_text AS text[]),
             CAST(:sequence AS numeric[]), CAST(:fingerprint AS bytea[]), CAST(:final AS boolean[]),
             CAST(:fact AS boolean[]), CAST(:payload AS text[]), CAST(:data_pointer AS text[]),
-            CAST(:lane AS smallint[]), CAST(:priority AS smallint[]), CAST(:reasons AS text[]),
-            CAST(:quarantined AS boolean[]), CAST(:received_at AS timestamptz[]))
+            CAST(:lane AS smallint[]), CAST(:priority AS smallint[]), CAST(:score AS smallint[]),
+            CAST(:reasons AS text[]), CAST(:quarantined AS boolean[]), CAST(:received_at AS timestamptz[]))
      AS e(id, keys, source_id, external_id, type, entity_type, entity_id, operation, version, version_text, sequence,
-          fingerprint, final, fact, payload, data_pointer, lane, priority, reasons, quarantined, received_at)
+          fingerprint, final, fact, payload, data_pointer, lane, priority, score, reasons, quarantined,
+          received_at)
 JOIN wins w ON w.event_id = e.id AND w.keys = e.keys
 JOIN lane l ON l.lane = e.lane
 RETURNING id, dispatched_at IS NOT NULL
@@ -208,6 +209,7 @@ def _columns(events: Sequence[NewEvent]) -> dict[str, list[Any]]:
         "data_pointer": [e.incoming.data_pointer for e in events],
         "lane": [int(e.decision.lane) for e in events],
         "priority": [e.decision.priority for e in events],
+        "score": [e.decision.score for e in events],
         "reasons": [orjson.dumps(e.decision.reasons).decode() for e in events],
         "quarantined": [e.quarantined for e in events],
         "received_at": [e.received_at for e in events],

@@ -4,6 +4,7 @@ from app.models.base import Base
 from app.models.desk import ApiKey, LaneState, Scope, Shed
 from app.models.entity import Entity, Fact
 from app.models.event import Event, EventConflict, EventKey, Lane, Outcome, Status
+from app.models.priority import PolicyState, PriorityChange, PriorityPolicy, PriorityShadow
 from app.models.source import Source
 from app.models.typed import Campaign, ContentItem, Currency, Lead, Owned, Price, Promotion, Segment
 
@@ -23,7 +24,11 @@ __all__ = [
     "Lead",
     "Outcome",
     "Owned",
+    "PolicyState",
     "Price",
+    "PriorityChange",
+    "PriorityPolicy",
+    "PriorityShadow",
     "Promotion",
     "Scope",
     "Segment",

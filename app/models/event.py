@@ -85,6 +85,8 @@ class Event(Base):
     data_pointer: Mapped[str] = mapped_column(Text, server_default=text("''"))
     lane: Mapped[Lane] = mapped_column(Code(Lane))
     priority: Mapped[int] = mapped_column(SmallInteger)
+    score: Mapped[int | None] = mapped_column(SmallInteger)
+    """Of the campaign matrix, 0 to 100; null where it says nothing about the event."""
     reasons: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     status: Mapped[Status] = mapped_column(Code(Status), server_default=text("0"))
     outcome: Mapped[Outcome | None] = mapped_column(Code(Outcome))

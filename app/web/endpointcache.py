@@ -1,4 +1,4 @@
-"""Owns the receiver's view of the database: the sources, and who serves the lanes.
+"""Owns the receiver's view of the database: the sources, the priority policy, and who serves the lanes.
 
 The sources are at most a second old, and read anew before anything is refused.
 A source that was just added, or a secret that was just rotated, counts at once: whoever is about to answer 404 or 401
@@ -20,6 +20,7 @@ from app.errors import SourceDisabled, SourceUnknown, TiercelError, Unavailable
 from app.inbox import read
 from app.inbox.read import Pulse
 from app.models import Lane
+from app.priorities.live import LivePolicies
 from app.vault import Vault
 
 _LOG = structlog.get_logger()
@@ -44,6 +45,7 @@ class EndpointCache:
         self._wanted = False
         self._changed = threading.Condition()
         self._closed = False
+        self.policies = LivePolicies()
         self._thread = threading.Thread(target=self._run, name="endpoint-cache", daemon=True)
         self._thread.start()
 
@@ -103,6 +105,7 @@ class EndpointCache:
                 with self._changed:
                     self._read_at = began
                     self._changed.notify_all()
+            self._keep_counts()
             with self._changed:
                 self._changed.wait_for(lambda: self._closed, _AT_MOST_EVERY_S)
                 self._changed.wait_for(lambda: self._closed or self._wanted, _EVERY_S - _AT_MOST_EVERY_S)
@@ -111,8 +114,21 @@ class EndpointCache:
     def _read(self) -> None:
         with transaction(self._engine) as session:
             lanes = read.liveness(session)
+            # Before the sources: an event of a source that is known is decided by the policy that was live with it.
+            self.policies.read(session)
             live, gone, seen = endpoints.changed_since(session, self._vault, self._seen - _OVERLAP)
         known = {**self._by_name, **{endpoint.name: endpoint for endpoint in live}}
         self._by_name = {name: endpoint for name, endpoint in known.items() if name not in gone}
         self._seen = seen
         self._lanes = lanes
+
+    def _keep_counts(self) -> None:
+        if not self.policies.has_counts():
+            return
+        try:
+            with transaction(self._engine) as session:
+                self.policies.keep_counts(session)
+        except TiercelError as error:
+            _LOG.warning("a shadow's counts can't be kept", action="shadow_unkept", error=repr(error))
+        else:
+            self.policies.counts_are_kept()

@@ -21,6 +21,7 @@ from app.errors import (
 from app.inbox.read import EntityUnknown, EventUnknown
 from app.inbox.replay import NotReplayable
 from app.keys import KeyInvalid, ScopeMissing
+from app.priorities.versions import NoCandidate, PolicyChanged, PolicyUnknown, VersionMissing
 from app.web.limits.refusals import RateLimited
 
 _LOG = structlog.get_logger()
@@ -39,6 +40,10 @@ STATUSES: dict[type[TiercelError], int] = {
     EntityUnknown: 404,
     NotReplayable: 409,
     RateLimited: 429,
+    PolicyUnknown: 404,
+    NoCandidate: 404,
+    PolicyChanged: 412,
+    VersionMissing: 428,
     Rejected: 400,
     Transient: 503,
     Permanent: 500,

@@ -9,7 +9,6 @@ from app.db import make_engine
 from app.endpoints import Endpoint
 from app.errors import SignatureInvalid, Unavailable
 from app.inbox.store import Kept, NewEvent, Stored, prepare, store
-from app.lanes import prioritise
 from app.pointers import Dispatch, Pointer
 from app.resources import Resources
 from app.sources import Request
@@ -91,7 +90,7 @@ class Receiver:
         incoming = endpoint.kind.normalise(request, secrets, endpoint.config, endpoint.name)
         return prepare(
             incoming,
-            prioritise(incoming),
+            self.endpoints.policies.decide(incoming, kind=endpoint.kind.name, at=request.received_at),
             source_id=endpoint.id,
             revision=endpoint.revision,
             received_at=request.received_at,

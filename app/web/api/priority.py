@@ -1,0 +1,154 @@
+"""Owns the desk's routes for the priority policy: reading it, setting it, asking it why."""
+
+import time
+import uuid
+from typing import Any
+
+import orjson
+from flask import Blueprint, Response, g, request
+from sqlalchemy.orm import Session
+
+from app import keys
+from app.db import transaction
+from app.errors import FieldInvalid
+from app.inbox import read
+from app.incoming import JsonObject
+from app.jsontext import parse_object
+from app.lanes import Compiled, read_policy
+from app.models import Scope
+from app.priorities import shown, subject, versions
+from app.priorities.subject import Subject
+from app.priorities.versions import Stored
+from app.web.receive import receiver
+
+blueprint = Blueprint("priority", __name__, url_prefix="/v1/priority")
+_NOTE_CHARS = 500
+_READ_ONLY = {"author", "created_at", "live_from", "candidate"}
+"""What GET gives and PUT doesn't look at, so that what was got can be put back."""
+_ASKED = {"event_id", "event", "policy", "version"}
+
+
+@blueprint.before_request
+def _check_key() -> None:
+    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
+    needed = Scope.ADMIN if request.method == "PUT" else Scope.READ
+    with transaction(receiver().resources.engine) as session:
+        found = keys.check(session, receiver().vault, key.strip() if scheme.lower() == "bearer" else "", needed)
+        g.author = f"key:{found.name}#{found.id}"
+
+
+@blueprint.get("/policy")
+def show_policy() -> Response:
+    """Show the live policy, or another version; and what the candidate's shadow has counted."""
+    unknown = sorted(set(request.args) - {"version"})
+    if unknown:
+        raise FieldInvalid(f"no such parameter: {', '.join(unknown)}")
+    with transaction(receiver().resources.engine) as session:
+        return _policy(session, _version(session, request.args.get("version", "live")))
+
+
+@blueprint.put("/policy")
+def put_policy() -> Response:
+    """Make a policy the live one, or the candidate."""
+    given = _body()
+    wrapped = "policy" in given
+    document = given["policy"] if wrapped else {name: part for name, part in given.items() if name != "version"}
+    state, note = _wrapping(given) if wrapped else ("live", "")
+    policy = read_policy(document)
+    expected = _expected(given.get("version"), needed=state == "live")
+    with transaction(receiver().resources.engine) as session:
+        if state == "candidate":
+            stored = versions.propose(session, policy, author=g.author, note=note)
+        else:
+            stored = versions.put(session, policy, expected=expected, author=g.author, note=note)
+        return _policy(session, stored)
+
+
+@blueprint.post("/explain")
+def explain() -> Response:
+    """Say where an event goes, and why: a stored one by its id, or one that stands in the body."""
+    given = _body()
+    unknown = sorted(given.keys() - _ASKED)
+    if unknown:
+        raise FieldInvalid(f"no such field: {', '.join(unknown)}; there are {', '.join(sorted(_ASKED))}")
+    if ("event_id" in given) == ("event" in given):
+        raise FieldInvalid("either event_id or event")
+    with transaction(receiver().resources.engine) as session:
+        compiled = _compiled(session, given)
+        about, decided = _subject(session, given)
+    explained = compiled.explain(about.incoming, kind=about.kind, at=about.at).as_json()
+    return _json({**explained, **({} if decided is None else {"stored": decided})})
+
+
+def _compiled(session: Session, given: JsonObject) -> Compiled:
+    if "policy" in given:
+        return Compiled(read_policy(given["policy"]))
+    return _version(session, str(given.get("version", "live"))).compiled()
+
+
+def _subject(session: Session, given: JsonObject) -> tuple[Subject, dict[str, Any] | None]:
+    if "event" in given:
+        return subject.made_up(given["event"], time.time()), None
+    try:
+        event_id = uuid.UUID(str(given["event_id"]))
+    except ValueError:
+        raise read.EventUnknown from None
+    event, source = read.event(session, event_id)
+    return subject.stored(session, event, source), shown.decided(event)
+
+
+def _version(session: Session, named: str) -> Stored:
+    if named == "live":
+        return versions.live(session)
+    if named == "candidate":
+        return versions.candidate(session)
+    if not (named.isascii() and named.isdigit() and len(named) < 10):  # noqa: PLR2004  # what an int column holds
+        raise FieldInvalid('version is a number, "live" or "candidate"')
+    return versions.find(session, int(named))
+
+
+def _policy(session: Session, stored: Stored) -> Response:
+    candidate = versions.candidate_version(session)
+    beside = None if candidate is None else shown.shadow(session, candidate)
+    response = _json({**shown.policy(stored), "candidate": beside})
+    response.headers["ETag"] = f'"{stored.version}"'
+    return response
+
+
+def _wrapping(given: JsonObject) -> tuple[str, str]:
+    unknown = sorted(given.keys() - _READ_ONLY - {"policy", "version", "state", "note"})
+    if unknown:
+        raise FieldInvalid(f"no such field: {', '.join(unknown)}")
+    state, note = given.get("state", "live"), given.get("note", "")
+    if state not in {"live", "candidate"}:
+        raise FieldInvalid('state is "live" or "candidate"')
+    if not isinstance(note, str) or len(note) > _NOTE_CHARS or "\x00" in note:
+        raise FieldInvalid(f"note is a text of at most {_NOTE_CHARS} characters")
+    return state, note
+
+
+def _expected(version: object, *, needed: bool) -> int | None:
+    """Return the version that is to be live still: of If-Match (RFC 9110, 13.1.1), or of the body."""
+    tag = request.headers.get("If-Match", "").strip()
+    if tag == "*":
+        return None
+    if tag:
+        digits = tag.removeprefix("W/").strip('"')
+        if not (digits.isascii() and digits.isdigit() and len(digits) < 10):  # noqa: PLR2004  # what an int column holds
+            raise FieldInvalid('If-Match is a version as ETag gives it, as in "3"')
+        return int(digits)
+    if version is None:
+        if needed:
+            raise versions.VersionMissing
+        return None
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise FieldInvalid("version is a number")
+    return version
+
+
+def _body() -> JsonObject:
+    return parse_object(request.get_data())
+
+
+def _json(body: object) -> Response:
+    return Response(orjson.dumps(body), content_type="application/json")

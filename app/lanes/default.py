@@ -30,13 +30,15 @@ _LEFT = [
     "/inventory_level", "/stock", "/level", "/total_available",
 ]  # fmt: skip
 _IN_STOCK = ["/is_in_stock", "/in_stock", "/is_available"]
+# BigCommerce tells either what is left or, by the method "relative", by how much it changed.
+_SET_TO = {"pointer": "/inventory/method", "op": "eq", "value": "absolute"}
 _PRICE_OF_A_PRODUCT = [
     "/price", "/variants/0/price", "/product_listing/variants/0/price", "/special_price", "/sale_price", "/prices",
     "/attributes/price", "/variant/price",
 ]  # fmt: skip
 _CUSTOMERS = [
-    "customer", "customer_group", "customer-group", "customer_address", "account", "account-member", "address",
-    "profile", "subscriber", "contact", "member", "company",
+    "customer", "customer_group", "customer-group", "customer_address", "customer_tags", "account",
+    "account-member", "address", "profile", "subscriber", "contact", "member", "company",
 ]  # fmt: skip
 _LOGS = [
     "log", "logs", "event_log", "access_log", "audit", "audit_log", "analytics", "analytic", "metric", "metrics",
@@ -91,6 +93,24 @@ _RULES: list[dict[str, Any]] = [
         "priority": 6,
     },
     {
+        "name": "stock set to nothing is a stock-out",
+        "when": {
+            "entity_type": _STOCK,
+            "payload": [_SET_TO, {"pointer": "/inventory/value", "op": "le", "value": 0}],
+        },
+        "lane": "high",
+        "priority": 9,
+    },
+    {
+        "name": "stock set to something is no stock-out",
+        "when": {
+            "entity_type": _STOCK,
+            "payload": [_SET_TO, {"pointer": "/inventory/value", "op": "gt", "value": 0}],
+        },
+        "lane": "medium",
+        "priority": 6,
+    },
+    {
         "name": "stock is urgent",
         "when": {"entity_type": _STOCK_AND_BOOKINGS},
         "lane": "high",
@@ -119,7 +139,7 @@ _RULES: list[dict[str, Any]] = [
     {"name": "currencies", "when": {"entity_type": ["currency", "exchange_rate"]}, "lane": "medium", "priority": 7},
     {
         "name": "segments",
-        "when": {"entity_type": ["segment", "audience", "list"]},
+        "when": {"entity_type": ["segment", "segment_membership", "audience", "list"]},
         "lane": "medium",
         "priority": 5,
     },

@@ -5,6 +5,7 @@ import uuid
 from typing import Any
 
 import click
+import orjson
 from sqlalchemy.orm import Session
 
 from app.cli import given, policygiven, show
@@ -19,6 +20,9 @@ _LIMIT = click.option("--limit", type=click.IntRange(1, 1_000), default=20, show
 _EXPECTED = click.option(
     "--if-version", "expected", type=click.IntRange(SHIPPED), help="Only while this version is live."
 )
+
+
+_SHORT, _LINE = 60, 100
 
 
 @click.group("priority")
@@ -178,11 +182,19 @@ def _of(stored: Stored) -> str:
 def _when(when: dict[str, Any]) -> str:
     said = [f"{name} {', '.join(patterns)}" for name, patterns in when.items() if name != "payload"]
     said += [f"{one['pointer'][0]} {one['op']} {one.get('value', '')}".strip() for one in when["payload"]]
-    return "; ".join(said) or "always"
+    text = "; ".join(said) or "always"
+    return text if len(text) <= _LINE else f"{text[: _LINE - 1]}…"
 
 
 def _show_changes(changes: list[dict[str, Any]]) -> None:
     if not changes:
         click.echo("no change")
         return
-    show.table(("change", "what", "before", "after"), [tuple(one.values()) for one in changes])
+    rows = [(one["change"], one["what"], _short(one["before"]), _short(one["after"])) for one in changes]
+    show.table(("change", "what", "before", "after"), rows)
+
+
+def _short(value: object) -> str | None:
+    """Return a part of a policy on a part of a line; --json has all of it."""
+    text = None if value is None else orjson.dumps(value).decode()
+    return text if text is None or len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"

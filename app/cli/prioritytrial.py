@@ -42,7 +42,7 @@ def backtest_(
 ) -> None:
     """Ask a policy about the stored events of the last days: where they would have gone, how long they would wait.
 
-    The waiting times are a model's: each lane one server with the drain of its busiest ten seconds.
+    The waiting times are a model's: each lane is one server with a steady drain (docs/priorities.md).
     """
     if (file is None) != candidate:
         raise click.UsageError("either FILE, or --candidate")

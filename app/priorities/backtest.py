@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from statistics import median
 from typing import Any
 
 from sqlalchemy import Engine, TextClause, text
@@ -25,6 +26,8 @@ BITE = 250
 MOST = 200_000
 """Events that are looked at if nothing else is said: the newest ones."""
 _BUSIEST_S = 10
+_PACED = 10_000
+"""Events of a lane whose pace is looked at."""
 _SHOWN = 50
 _AT_LEAST_PER_S = 1.0
 
@@ -36,7 +39,7 @@ ORDER BY received_at DESC, id DESC OFFSET :most LIMIT 1
 """)
 _NEXT = text("""
 SELECT e.received_at, e.id, s.name, s.kind, e.type, e.entity_type, e.entity_id, e.operation, e.payload, e.data_pointer,
-       e.lane, e.priority, e.finished_at
+       e.lane, e.priority, e.claimed_at, e.finished_at
 FROM event e JOIN source s ON s.id = e.source_id
 WHERE (e.received_at, e.id) > (CAST(:at AS timestamptz), CAST(:id AS uuid)) AND e.received_at < :until
 ORDER BY e.received_at, e.id LIMIT :bite
@@ -59,7 +62,7 @@ class Backtest:
     rules: Counter[tuple[str, Lane, Lane]] = field(default_factory=Counter)
     """By the policy's rule that would have decided."""
     drains: dict[Lane, float] = field(default_factory=dict)
-    """Events a second in each lane's busiest ten seconds, or what was given."""
+    """Events a second that each lane can do, as measured or as given."""
     waited: dict[Lane, Spread] = field(default_factory=dict)
     """Modelled, as the events went."""
     would_wait: dict[Lane, Spread] = field(default_factory=dict)
@@ -110,6 +113,26 @@ class _Trace:
         return ((at, Lane(code // 10), code % 10) for at, code in zip(self.arrivals, codes, strict=True))
 
 
+class _Pace:
+    """What one lane can do: the greater of its busiest ten seconds, and of one worker's pace from claim to end.
+
+    A lane that had little to do shows the latter, a busy one, which works in batches, the former.
+    """
+
+    def __init__(self) -> None:
+        self._busiest: Counter[int] = Counter()
+        self._took = array("d")
+
+    def add(self, claimed_at: datetime | None, finished_at: datetime) -> None:
+        self._busiest[int(finished_at.timestamp()) // _BUSIEST_S] += 1
+        if claimed_at is not None and claimed_at < finished_at and len(self._took) < _PACED:
+            self._took.append((finished_at - claimed_at).total_seconds())
+
+    def per_s(self) -> float:
+        busiest = max(self._busiest.values(), default=0) / _BUSIEST_S
+        return max(busiest, 1 / median(self._took)) if self._took else busiest
+
+
 def backtest(
     engine: Engine,
     policy: Compiled,
@@ -126,7 +149,7 @@ def backtest(
     Raises:
         Busy, Unavailable, Transient, Permanent: what the database said.
     """
-    found, trace, busiest = Backtest(), _Trace(), Counter[tuple[Lane, int]]()
+    found, trace, paces = Backtest(), _Trace(), {lane: _Pace() for lane in Lane}
     for row in _stored(engine, since, until, most):
         was = Lane(row.lane), row.priority
         try:
@@ -155,8 +178,8 @@ def backtest(
         found.types[row.type, was[0], decided.lane] += 1
         found.rules[decided.rule, was[0], decided.lane] += 1
         if row.finished_at is not None:
-            busiest[was[0], int(row.finished_at.timestamp()) // _BUSIEST_S] += 1
-    found.drains = {**_drains(busiest), **(drains or {})}
+            paces[was[0]].add(row.claimed_at, row.finished_at)
+    found.drains = {**_drains(paces), **(drains or {})}
     found.waited = by_lane(trace.read(trace.was), found.drains)
     found.would_wait = by_lane(trace.read(trace.would), found.drains)
     return found
@@ -182,11 +205,9 @@ def _in_order(session: Bare, statement: TextClause, values: dict[str, Any]) -> A
     return session.execute(statement, values)
 
 
-def _drains(busiest: Counter[tuple[Lane, int]]) -> dict[Lane, float]:
-    """Return each lane's drain: what its busiest ten seconds had; a lane that did nothing does as the best."""
-    found = dict.fromkeys(Lane, 0.0)
-    for (lane, _), events in busiest.items():
-        found[lane] = max(found[lane], events / _BUSIEST_S)
+def _drains(paces: Mapping[Lane, _Pace]) -> dict[Lane, float]:
+    """Return each lane's drain; a lane that did nothing does as the best."""
+    found = {lane: pace.per_s() for lane, pace in paces.items()}
     best = max(*found.values(), _AT_LEAST_PER_S)
     return {lane: drain or best for lane, drain in found.items()}
 

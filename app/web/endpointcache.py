@@ -46,6 +46,7 @@ class EndpointCache:
         self._changed = threading.Condition()
         self._closed = False
         self.policies = LivePolicies()
+        self._policies_read_at = float("-inf")
         self._thread = threading.Thread(target=self._run, name="endpoint-cache", daemon=True)
         self._thread.start()
 
@@ -112,15 +113,21 @@ class EndpointCache:
                 self._wanted = False
 
     def _read(self) -> None:
+        # Once a second is enough for policies, however often a flood of bad requests has the sources read.
+        began = time.monotonic()
+        policies_due = began - self._policies_read_at >= _EVERY_S - _AT_MOST_EVERY_S
         with transaction(self._engine) as session:
             lanes = read.liveness(session)
-            # Before the sources: an event of a source that is known is decided by the policy that was live with it.
-            self.policies.read(session)
+            if policies_due:
+                # Before the sources: an event of a source that is known is decided by the policy live with it.
+                self.policies.read(session)
             live, gone, seen = endpoints.changed_since(session, self._vault, self._seen - _OVERLAP)
         known = {**self._by_name, **{endpoint.name: endpoint for endpoint in live}}
         self._by_name = {name: endpoint for name, endpoint in known.items() if name not in gone}
         self._seen = seen
         self._lanes = lanes
+        if policies_due:
+            self._policies_read_at = began
 
     def _keep_counts(self) -> None:
         if not self.policies.has_counts():

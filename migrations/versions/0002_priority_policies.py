@@ -3,7 +3,7 @@
 Everything is new or nullable: the release before runs on this schema.
 
 Revision: 0002
-Revises: 0001
+Revises: 0004
 """
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "0002"
-down_revision = "0001"
+down_revision = "0004"
 branch_labels = None
 depends_on = None
 

@@ -40,15 +40,26 @@ def queue_name(lane: Lane) -> str:
     return f"events.{lane.name.lower()}"
 
 
-def queue_for(lane: Lane, queue_type: QueueType) -> Queue:
-    """Return a lane's queue; arguments are immutable in RabbitMQ, so every process must declare the same."""
+def queue_for(lane: Lane, queue_type: QueueType, *, consumer_priority: int = 0) -> Queue:
+    """Return a lane's queue; arguments are immutable in RabbitMQ, so every process must declare the same.
+
+    A consumer's priority is its own (https://www.rabbitmq.com/docs/consumer-priority): a worker of a lower one gets
+    messages only while those of a higher one have their hands full.
+    """
     arguments: dict[str, Any] = {"x-max-priority": MAX_PRIORITY}
     if queue_type is QueueType.QUORUM:
         # Quorum queues have priorities without an argument from RabbitMQ 4.3 on. Attempts are counted on the row,
         # so the broker's own limit only has to be there, and a dropped pointer comes back from the dispatcher.
         arguments = {"x-queue-type": "quorum", "x-delivery-limit": 20}
     name = queue_name(lane)
-    return Queue(name, Exchange(""), routing_key=name, durable=True, queue_arguments=arguments)
+    return Queue(
+        name,
+        Exchange(""),
+        routing_key=name,
+        durable=True,
+        queue_arguments=arguments,
+        consumer_arguments={"x-priority": consumer_priority},
+    )
 
 
 _SHOWN_PER_S = 10.0

@@ -22,11 +22,12 @@ from tenacity.stop import stop_when_event_set
 from app.bare import work
 from app.db import database_errors
 from app.errors import TiercelError, Unavailable
-from app.inbox import ages, due
+from app.inbox import ages, deadlines, due
 from app.inbox.due import LaneLoad
 from app.inbox.wake import CHANNEL
 from app.models import Lane
 from app.pointers import Dispatch
+from app.refill import Refill
 from app.resources import Resources
 
 _LOG = structlog.get_logger()
@@ -45,6 +46,8 @@ costs little more than one, while a receiver would send each by itself."""
 _LOST_AT_MOST_S = 30.0
 _MIN_WINDOW = 200
 """Pointers a lane's queue may always hold: so that a burst after a quiet time isn't throttled by the quiet."""
+_CROWDED = 0.5
+"""The share of a window that one source may fill directly: beyond, the lane is closed and the dispatcher shares it."""
 
 
 @dataclass(slots=True)
@@ -57,6 +60,7 @@ class Dispatcher:
     _queues: dict[Lane, tuple[int, int]] = field(default_factory=dict)
     """Workers and waiting messages."""
     _written: dict[Lane, tuple[bool, int]] = field(default_factory=dict)
+    _refills: dict[Lane, Refill] = field(default_factory=lambda: {lane: Refill(lane) for lane in Lane})
     _pulse_at: float = 0.0
     _broker_up: bool = False
 
@@ -82,6 +86,9 @@ class Dispatcher:
             self._count()
         with work(self.resources.engine) as session:
             due.expire_leases(session, settings.max_attempts)
+            if pulse:
+                deadlines.expire(session)
+                deadlines.promote(session, settings.deadline_near_s)
             loads = due.loads(session)
         behind = [self._serve(load, pulse=pulse) for load in loads]
         if any(behind):
@@ -118,9 +125,10 @@ class Dispatcher:
         room = max(0, window - load.out)
         taken: list[Dispatch] = []
         if self._broker_up:
-            taken = self._fill(load, room)
+            taken = self._fill(load, window)
         behind = load.backlog and (not self._broker_up or len(taken) >= room)
         is_open = self._broker_up and not behind and load.out + len(taken) < _OPEN_BELOW.get(lane, window)
+        is_open = is_open and max(load.out_by_source.values(), default=0) < window * _CROWDED
         if pulse or self._written.get(lane) != (is_open, window):
             with work(self.resources.engine) as session:
                 drain, workers = self._drain.get(lane, 0.0), self._queues.get(lane, (0, 0))[0]
@@ -128,10 +136,10 @@ class Dispatcher:
             self._written[lane] = (is_open, window)
         return behind
 
-    def _fill(self, load: LaneLoad, room: int) -> list[Dispatch]:
+    def _fill(self, load: LaneLoad, window: int) -> list[Dispatch]:
         lost_after_s = self._lost_after_s(load)
         with work(self.resources.engine) as session:
-            taken = due.take_due(session, load.lane, room) if load.backlog and room else []
+            taken = self._refills[load.lane].take(session, load, window) if load.backlog else []
             lost = due.take_lost(session, load.lane, lost_after_s, _MIN_WINDOW) if load.out else []
         if lost:
             _LOG.info("pointers are published again", action="redispatch", lane=load.lane.name, count=len(lost))

@@ -92,3 +92,5 @@ class StoredEvent:
     payload: str
     data_pointer: str
     received_at: datetime
+    expired: str | None = None
+    """Why it is too late to be applied, if it is."""

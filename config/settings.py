@@ -39,6 +39,7 @@ class Settings(BaseSettings):
     broker_management_url: str = ""
     redis_url: str = "redis://127.0.0.1:6379/0"
     broker_queue_type: QueueType = QueueType.CLASSIC
+    consumer_priority: Annotated[int, Field(ge=0, le=255)] = 10
 
     secret_keys: Annotated[SecretStr, Field(alias="TIERCEL_SECRET_KEYS")] = SecretStr("")
     key_pepper: Annotated[SecretStr, Field(alias="TIERCEL_KEY_PEPPER")] = SecretStr("")
@@ -69,6 +70,7 @@ class Settings(BaseSettings):
     window_pointers: Annotated[int, Field(ge=1, le=100_000)] = 2000
     window_s: Annotated[float, Field(gt=0)] = 2.0
     redispatch_after_s: Annotated[float, Field(gt=0)] = 5.0
+    deadline_near_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
     dispatch_interval_s: Annotated[float, Field(gt=0, le=10)] = 0.25
     lease_s: Annotated[float, Field(gt=0)] = 10.0
     lock_wait_s: Annotated[float, Field(ge=0, le=1)] = 0.02

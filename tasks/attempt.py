@@ -16,7 +16,7 @@ from tenacity import (
 
 from app.bare import statement, work
 from app.errors import Busy, ClaimLost, TiercelError, Transient, Unavailable
-from app.handlers.apply import apply
+from app.handlers.apply import Applied, apply
 from app.inbox import claim as inbox
 from app.inbox import finish
 from app.inbox.claim import Claim
@@ -116,9 +116,15 @@ def _apply_once(resources: Resources, claimed: Claim) -> None:
         fenced = finish.fence(session, claimed)
         if any(one.attempts > resources.settings.max_attempts for one in fenced):
             raise _Exhausted("its worker died at every attempt")
-        applied = apply(session, fenced)
-        ended = [Ended(one.event, became) for one, became in zip(fenced, applied, strict=True)]
+        timely = [one for one in fenced if one.event.expired is None]
+        applied = apply(session, timely)
+        ended = [Ended(one.event, became) for one, became in zip(timely, applied, strict=True)]
+        ended += [Ended(one.event, _expired(one.event.expired)) for one in fenced if one.event.expired is not None]
         finish.finish_with_older(session, claimed.token, ended)
+
+
+def _expired(why: str) -> Applied:
+    return Applied(Outcome.EXPIRED, ({"step": "expired", "why": why},))
 
 
 def _failed(resources: Resources, claimed: Claim, error: Exception) -> None:

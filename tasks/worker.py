@@ -47,7 +47,9 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "task_soft_time_limit": 45,
         "task_ignore_result": True,
         "task_create_missing_queues": False,
-        "task_queues": [queue_for(lane, settings.broker_queue_type) for lane in Lane],
+        "task_queues": [
+            queue_for(lane, settings.broker_queue_type, consumer_priority=settings.consumer_priority) for lane in Lane
+        ],
         "task_default_queue": queue_name(Lane.LOW),
         "task_default_exchange": "",
         "task_serializer": "json",

@@ -1,7 +1,7 @@
 """Owns what the dispatcher asks of the inbox: which events are due, whose lease ran out, which pointers got lost."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,24 +20,51 @@ class LaneLoad:
     lane: Lane
     out: int
     """Pointers presumed in the queue or in a worker."""
+    out_by_source: dict[int, int]
     backlog: bool
     """Whether due events wait behind the window."""
 
 
-# out counts at most one window's worth of rows, found through event_out_idx.
+# What is out is at most about a window's worth of rows, found through event_out_idx.
 _LOADS = text("""
 SELECT l.lane,
-       (SELECT count(*) FROM event e WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NOT NULL),
+       coalesce((SELECT jsonb_object_agg(o.source_id, o.count) FROM (
+           SELECT e.source_id, count(*) FROM event e
+           WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NOT NULL GROUP BY e.source_id) o), '{}'),
        EXISTS (SELECT 1 FROM event e WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NULL
                AND e.due_at <= now())
 FROM lane l ORDER BY l.lane
 """)
+# PostgreSQL has no scan that leaps from one value to the next; this is one, a look-up in event_fair_idx for each
+# source that waits, however much of it waits (https://wiki.postgresql.org/wiki/Loose_indexscan).
+_SOURCES = text("""
+WITH RECURSIVE waiting(source_id) AS (
+    (SELECT source_id FROM event WHERE lane = :lane AND status = 0 AND dispatched_at IS NULL
+     ORDER BY source_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT e.source_id FROM event e
+            WHERE e.lane = :lane AND e.status = 0 AND e.dispatched_at IS NULL AND e.source_id > w.source_id
+            ORDER BY e.source_id LIMIT 1)
+    FROM waiting w WHERE w.source_id IS NOT NULL)
+SELECT w.source_id, coalesce(s.weight, 1) FROM waiting w LEFT JOIN source s ON s.id = w.source_id
+WHERE w.source_id IS NOT NULL
+""")
+# A look-up for each source and priority, so that what isn't due yet, or is another's, costs nothing however much of it
+# there is: everything read is taken.
 _TAKE = text("""
 UPDATE event SET dispatched_at = now()
-WHERE id IN (SELECT id FROM event
-             WHERE lane = :lane AND status = 0 AND dispatched_at IS NULL AND due_at <= now()
-             ORDER BY priority DESC, due_at LIMIT :room FOR UPDATE SKIP LOCKED)
-RETURNING id, generation, lane, priority, due_at
+WHERE id IN (
+    SELECT taken.id
+    FROM unnest(CAST(:sources AS int[]), CAST(:quotas AS int[])) AS q(source_id, quota)
+    CROSS JOIN LATERAL (
+        SELECT due.id FROM generate_series(9, 0, -1) AS p(priority)
+        CROSS JOIN LATERAL (
+            SELECT e.id FROM event e
+            WHERE e.lane = :lane AND e.source_id = q.source_id AND e.priority = p.priority
+              AND e.status = 0 AND e.dispatched_at IS NULL AND e.due_at <= now()
+            ORDER BY e.due_at LIMIT q.quota FOR UPDATE SKIP LOCKED) due
+        LIMIT q.quota) taken)
+RETURNING id, generation, lane, priority, due_at, source_id
 """)
 # A worker that still works holds its row locked, so SKIP LOCKED leaves it alone. Only a claim that ended without
 # an outcome comes here; one that used its last attempt is dead.
@@ -70,8 +97,10 @@ UPDATE lane SET open = :open, "window" = :window, out = :out, drain_per_s = :dra
        dispatcher_seen_at = clock_timestamp() WHERE lane = :lane
 """)
 _NEXT_DUE = text("""
-SELECT extract(epoch FROM due_at - clock_timestamp()) FROM event
-WHERE status = 0 AND dispatched_at IS NULL AND due_at > now() ORDER BY due_at LIMIT 1
+SELECT extract(epoch FROM min(next.due_at) - clock_timestamp()) FROM lane l CROSS JOIN LATERAL (
+    SELECT e.due_at FROM event e
+    WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NULL AND e.due_at > now()
+    ORDER BY e.due_at LIMIT 1) next
 """)
 _FINISHED = text("""
 SELECT lane, count(*) FROM event WHERE finished_at > now() - make_interval(secs => :window_s) GROUP BY lane
@@ -80,12 +109,25 @@ SELECT lane, count(*) FROM event WHERE finished_at > now() - make_interval(secs 
 
 def loads(session: Executor) -> list[LaneLoad]:
     """Return how full each lane is."""
-    return [LaneLoad(Lane(lane), out, backlog) for lane, out, backlog in session.execute(_LOADS)]
+    found = []
+    for lane, counts, backlog in session.execute(_LOADS):
+        out = {int(source): count for source, count in counts.items()}
+        found.append(LaneLoad(Lane(lane), sum(out.values()), out, backlog))
+    return found
 
 
-def take_due(session: Executor, lane: Lane, room: int) -> list[Dispatch]:
-    """Take up to ``room`` due events of a lane, the most urgent first; they are presumed published."""
-    return _dispatches(session.execute(_TAKE, {"lane": int(lane), "room": room}).all())
+def waiting_sources(session: Executor, lane: Lane) -> dict[int, int]:
+    """Return the weight of each source that has something waiting behind the lane's window, due or not."""
+    return {source: weight for source, weight in session.execute(_SOURCES, {"lane": int(lane)})}  # noqa: C416  # of rows
+
+
+def take_due(session: Executor, lane: Lane, quotas: Mapping[int, int]) -> dict[int, list[Dispatch]]:
+    """Take up to a quota of due events of each source in a lane, its most urgent first, each presumed published."""
+    values = {"lane": int(lane), "sources": list(quotas), "quotas": list(quotas.values())}
+    by_source: dict[int, list[Any]] = {source: [] for source in quotas}
+    for row in session.execute(_TAKE, values):
+        by_source[row[5]].append(row)
+    return {source: _dispatches(rows) for source, rows in by_source.items()}
 
 
 def take_lost(session: Executor, lane: Lane, older_than_s: float, room: int) -> list[Dispatch]:

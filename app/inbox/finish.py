@@ -13,15 +13,17 @@ from app.errors import ClaimLost
 from app.handlers.apply import Applied, Fenced
 from app.handlers.gate import Position, State
 from app.inbox.claim import Claim
+from app.inbox.deadlines import EXPIRED
 from app.incoming import Operation, StoredEvent
 from app.models import Outcome, Status
 
 # The events by id, each with what stands for its entity, all locked, in the entities' order: batches never deadlock.
 # LATERAL makes the planner look up one entity after another, whatever its figures say.
-_FENCE = text("""
+_FENCE = text(f"""
 SELECT mine.*, entity.*, mine.fact AND EXISTS (SELECT 1 FROM fact WHERE fact.event_id = mine.id) AS fact_known
 FROM (SELECT id, source_id, entity_type, entity_id, type, operation, version, version_text, sequence, fingerprint,
-             final, state, fact, payload, data_pointer, received_at, attempts
+             final, state, fact, payload, data_pointer, received_at, attempts,
+             {EXPIRED} AS expired
       FROM event WHERE id = ANY(CAST(:ids AS uuid[])) AND claim_token = :token
       ORDER BY source_id, entity_type, entity_id, id FOR UPDATE) mine
 LEFT JOIN LATERAL (
@@ -40,7 +42,8 @@ UPDATE event SET status = :status, outcome = :outcome, finished_at = clock_times
 WHERE id = :id AND claim_token = :token
 """)
 # What is older than the newest one ends with it: superseded when that is applied, and judged alike when it is stale
-# or tombstoned, for whatever that met is newer than these, too. A final delete is never ended by another. One that
+# or tombstoned, for whatever that met is newer than these, too. A final delete is never ended by another, and an
+# expired event (5) ends none: it never took effect. One that
 # somebody else holds at this moment isn't waited for: its own turn ends it.
 _FINISH_WITH_OLDER = text("""
 WITH ended AS (
@@ -60,6 +63,7 @@ older AS (
               SELECT e.id FROM event e
               WHERE e.source_id = ended.source_id AND e.entity_type = ended.entity_type
                 AND e.entity_id = ended.entity_id AND e.status = 0 AND NOT e.fact AND NOT e.final
+                AND ended.outcome <> 5
                 AND (e.version, e.sequence, e.operation, e.fingerprint)
                   < (ended.version, ended.sequence, ended.operation, ended.fingerprint)
               FOR UPDATE SKIP LOCKED) waits) x

@@ -16,6 +16,7 @@ from app.bare import Executor
 from app.errors import Transient
 from app.handlers import handler_for
 from app.inbox.ids import new_event_id
+from app.inbox.schedule import Schedule, schedule_of
 from app.incoming import Clock, Incoming, Operation
 from app.jsontext import dump
 from app.lanes import Decision
@@ -40,6 +41,7 @@ class NewEvent:
     version: Decimal
     quarantined: bool
     final: bool
+    schedule: Schedule
 
 
 class Kept(Enum):
@@ -75,7 +77,11 @@ def prepare(  # noqa: PLR0913  # one event's facts
     received_at: float,
     skew_s: float,
 ) -> NewEvent:
-    """Return what store keeps of an event. ``received_at`` in Unix seconds, ``skew_s`` the skew a version may have."""
+    """Return what store keeps of an event. ``received_at`` in Unix seconds, ``skew_s`` the skew a version may have.
+
+    Raises:
+        FieldInvalid: the times between which the event is to be applied aren't times, or leave none.
+    """
     arrival = Decimal(int(received_at * 1_000_000)) / 1_000_000
     version = incoming.version
     timed = version is not None and version.clock is Clock.TIME
@@ -98,6 +104,7 @@ def prepare(  # noqa: PLR0913  # one event's facts
         version=arrival if version is None else version.order,
         quarantined=timed and version is not None and version.order > arrival + Decimal(str(skew_s)),
         final=version is None and incoming.operation is Operation.DELETE and not incoming.reuses_ids,
+        schedule=schedule_of(incoming),
     )
 
 
@@ -117,22 +124,26 @@ WITH won AS (
 wins AS (SELECT event_id, count(*) AS keys FROM won GROUP BY event_id)
 INSERT INTO event (id, source_id, external_id, type, entity_type, entity_id, operation, version, version_text,
                    sequence, fingerprint, final, state, fact, payload, data_pointer, lane, priority, score,
-                   reasons, status, outcome, error, received_at, dispatched_at, finished_at)
+                   reasons, status, outcome, error, received_at, dispatched_at, finished_at, due_at,
+                   effective_at, expires_at, campaign)
 SELECT e.id, e.source_id, e.external_id, e.type, e.entity_type, e.entity_id, e.operation, e.version, e.version_text,
        e.sequence, e.fingerprint, e.final, true, e.fact, e.payload, e.data_pointer, e.lane, e.priority, e.score,
        CAST(e.reasons AS jsonb), CASE WHEN e.quarantined THEN 3 ELSE 0 END, CASE WHEN e.quarantined THEN 8 END,
        CASE WHEN e.quarantined THEN 'the version lies further ahead than the allowed skew' END, e.received_at,
-       CASE WHEN l.open AND NOT e.quarantined THEN now() END, CASE WHEN e.quarantined THEN now() END
+       CASE WHEN l.open AND NOT e.quarantined AND coalesce(e.effective_at <= now(), true) THEN now() END,
+       CASE WHEN e.quarantined THEN now() END, greatest(now(), e.effective_at), e.effective_at, e.expires_at,
+       e.campaign
 FROM unnest(CAST(:id AS uuid[]), CAST(:keys AS int[]), CAST(:source_id AS int[]), CAST(:external_id AS text[]),
             CAST(:type AS text[]), CAST(:entity_type AS text[]), CAST(:entity_id AS text[]),
             CAST(:operation AS smallint[]), CAST(:version AS numeric[]), CAST(:version_text AS text[]),
             CAST(:sequence AS numeric[]), CAST(:fingerprint AS bytea[]), CAST(:final AS boolean[]),
             CAST(:fact AS boolean[]), CAST(:payload AS text[]), CAST(:data_pointer AS text[]),
             CAST(:lane AS smallint[]), CAST(:priority AS smallint[]), CAST(:score AS smallint[]),
-            CAST(:reasons AS text[]), CAST(:quarantined AS boolean[]), CAST(:received_at AS timestamptz[]))
+            CAST(:reasons AS text[]), CAST(:quarantined AS boolean[]), CAST(:received_at AS timestamptz[]),
+            CAST(:effective_at AS timestamptz[]), CAST(:expires_at AS timestamptz[]), CAST(:campaign AS text[]))
      AS e(id, keys, source_id, external_id, type, entity_type, entity_id, operation, version, version_text, sequence,
           fingerprint, final, fact, payload, data_pointer, lane, priority, score, reasons, quarantined,
-          received_at)
+          received_at, effective_at, expires_at, campaign)
 JOIN wins w ON w.event_id = e.id AND w.keys = e.keys
 JOIN lane l ON l.lane = e.lane
 RETURNING id, dispatched_at IS NOT NULL
@@ -213,6 +224,9 @@ def _columns(events: Sequence[NewEvent]) -> dict[str, list[Any]]:
         "reasons": [orjson.dumps(e.decision.reasons).decode() for e in events],
         "quarantined": [e.quarantined for e in events],
         "received_at": [e.received_at for e in events],
+        "effective_at": [e.schedule.effective_at for e in events],
+        "expires_at": [e.schedule.expires_at for e in events],
+        "campaign": [e.schedule.campaign for e in events],
     }
 
 

@@ -83,15 +83,23 @@ class Event(Base):
     payload: Mapped[str] = mapped_column(Text)
     """Canonical JSON, redacted. Text, since jsonb can't hold an escaped NUL."""
     data_pointer: Mapped[str] = mapped_column(Text, server_default=text("''"))
+    campaign: Mapped[str | None] = mapped_column(Text)
+    """The sender's id of the campaign that this event belongs to, if its data names one."""
     lane: Mapped[Lane] = mapped_column(Code(Lane))
     priority: Mapped[int] = mapped_column(SmallInteger)
     score: Mapped[int | None] = mapped_column(SmallInteger)
     """Of the campaign matrix, 0 to 100; null where it says nothing about the event."""
+    promoted: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
+    """How far its deadline has lifted it: 0 not, 1 to the front of its lane, 2 one lane up."""
     reasons: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     status: Mapped[Status] = mapped_column(Code(Status), server_default=text("0"))
     outcome: Mapped[Outcome | None] = mapped_column(Code(Outcome))
     error: Mapped[str | None] = mapped_column(Text)
     received_at: Mapped[Instant]
+    effective_at: Mapped[datetime | None] = mapped_column(_TIME)
+    """Not to be applied before."""
+    expires_at: Mapped[datetime | None] = mapped_column(_TIME)
+    """Not to be applied from then on."""
     due_at: Mapped[Instant] = mapped_column(server_default=func.now())
     dispatched_at: Mapped[datetime | None] = mapped_column(_TIME)
     dispatches: Mapped[int] = mapped_column(SmallInteger, server_default=text("0"))
@@ -107,8 +115,9 @@ class Event(Base):
 
     __table_args__ = (
         Index(
-            "event_due_idx",
+            "event_fair_idx",
             "lane",
+            "source_id",
             text("priority DESC"),
             "due_at",
             postgresql_where=text("status = 0 AND dispatched_at IS NULL"),
@@ -116,7 +125,20 @@ class Event(Base):
         Index(
             "event_out_idx", "lane", "dispatched_at", postgresql_where=text("status = 0 AND dispatched_at IS NOT NULL")
         ),
-        Index("event_due_at_idx", "due_at", postgresql_where=text("status = 0 AND dispatched_at IS NULL")),
+        Index("event_lane_due_idx", "lane", "due_at", postgresql_where=text("status = 0 AND dispatched_at IS NULL")),
+        Index(
+            "event_expires_idx",
+            "promoted",
+            "expires_at",
+            postgresql_where=text("status = 0 AND expires_at IS NOT NULL"),
+        ),
+        Index(
+            "event_campaign_idx",
+            "source_id",
+            "campaign",
+            "promoted",
+            postgresql_where=text("status = 0 AND campaign IS NOT NULL"),
+        ),
         Index("event_lease_idx", "lease_until", postgresql_where=text("status = 1")),
         Index(
             "event_waiting_idx",

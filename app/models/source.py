@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Text, func, text
+from sqlalchemy import CheckConstraint, DateTime, SmallInteger, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, Instant
@@ -13,6 +13,7 @@ class Source(Base):
     """Who speaks: how to verify and normalise what arrives at ``/webhooks/{name}``."""
 
     __tablename__ = "source"
+    __table_args__ = (CheckConstraint("weight BETWEEN 1 AND 100", name="weight"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(Text, unique=True)
@@ -27,6 +28,8 @@ class Source(Base):
     limit_per_s: Mapped[float | None]
     """How many events it may send a second; null as the settings say."""
     limit_burst: Mapped[int | None]
+    weight: Mapped[int] = mapped_column(SmallInteger, server_default=text("1"))
+    """Its share of a lane that several sources want, beside the others' weights."""
     created_at: Mapped[Instant] = mapped_column(server_default=func.now())
     updated_at: Mapped[Instant] = mapped_column(server_default=func.now())
     removed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -35,6 +35,14 @@ class Campaign(Owned, Base):
     """A campaign and its schedule."""
 
     __tablename__ = "campaign"
+
+    @declared_attr.directive
+    def __table_args__(cls) -> tuple[SchemaItem, ...]:  # noqa: N805  # SQLAlchemy calls it on the class
+        return (
+            PrimaryKeyConstraint("source_id", "entity_type", "entity_id", "key"),
+            Index("campaign_ends_at_idx", "ends_at", postgresql_where=text("ends_at IS NOT NULL")),
+        )
+
     name: Mapped[str | None] = mapped_column(Text)
     status: Mapped[str | None] = mapped_column(Text)
     starts_at: Mapped[datetime | None] = mapped_column(_TIME)

@@ -1,0 +1,68 @@
+"""Owns what an event's own data says about when it counts: from when, until when, and for which campaign. Pure.
+
+The fields stand in the sender's object: ``effective_at``, ``expires_at``, and ``campaign_id`` or ``campaign``. Other
+names, as ``valid_from`` and ``valid_to``, describe the thing itself and are left to whoever reads its row.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from app.errors import FieldInvalid
+from app.incoming import Incoming, JsonObject, JsonValue, Operation
+from app.jsontext import resolve
+from app.versions import instant
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_ID = 500
+"""Characters; a longer id of a campaign is no id."""
+_OWN_SCHEDULE = frozenset({"campaign", "promotion", "discount", "coupon"})
+"""What ends by itself: there ``expires_at`` says when the thing ends, which its row must learn however late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When an event counts."""
+
+    effective_at: datetime | None = None
+    expires_at: datetime | None = None
+    campaign: str | None = None
+
+
+def schedule_of(incoming: Incoming) -> Schedule:
+    """Return what an event's data says about when it counts.
+
+    A time that can't be read is refused, not ignored: "at once" is the one thing that a sender who wrote a time
+    didn't mean. A delete never expires: not to delete is never safe.
+
+    Raises:
+        FieldInvalid: a time isn't one, or no time is left between the two.
+    """
+    own = incoming.entity_id if incoming.entity_type == "campaign" else None
+    data = resolve(incoming.payload, incoming.data_pointer)
+    if not isinstance(data, dict):
+        return Schedule(campaign=own)
+    effective_at, expires_at = _time(data, "effective_at"), None
+    if incoming.operation is not Operation.DELETE and incoming.entity_type not in _OWN_SCHEDULE:
+        expires_at = _time(data, "expires_at")
+    if effective_at and expires_at and expires_at <= effective_at:
+        raise FieldInvalid("expires_at isn't after effective_at")
+    return Schedule(effective_at, expires_at, own or _id(data.get("campaign_id")) or _id(data.get("campaign")))
+
+
+def _time(data: JsonObject, name: str) -> datetime | None:
+    value = data.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        return _EPOCH + timedelta(microseconds=int(instant(value, name).order * 1_000_000))
+    except OverflowError:
+        raise FieldInvalid(f"{name} isn't a time that can be waited for") from None
+
+
+def _id(value: JsonValue) -> str | None:
+    if isinstance(value, dict):
+        value = value.get("id")
+    if value is None or isinstance(value, (bool, dict, list)):
+        return None
+    told = str(value).replace("\x00", "")
+    return told if 0 < len(told) <= _MOST_ID else None

@@ -19,6 +19,7 @@ from app.vault import Vault, VaultUnusable
 
 _LOG = structlog.get_logger()
 _SLOWEST_PER_S, _FASTEST_PER_S, _LARGEST_BURST = 0.01, 1_000_000, 10_000_000
+MOST_WEIGHT = 100
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -142,6 +143,20 @@ def limit(session: Session, name: str, to: Limit | None) -> Source:
     # Not another revision: what is under way was verified rightly.
     source.updated_at = func.clock_timestamp()
     session.flush()
+    return source
+
+
+def set_weight(session: Session, name: str, weight: int) -> Source:
+    """Give a source another share of the lanes that several sources want, from the dispatcher's next step on.
+
+    Raises:
+        SourceUnknown, ConfigInvalid: no such source, or the weight isn't from 1 to 100.
+    """
+    if not 1 <= weight <= MOST_WEIGHT:
+        raise ConfigInvalid(f"a weight is a number from 1 to {MOST_WEIGHT}")
+    source = find(session, name)
+    # Nothing that an event is verified with: its revision stays.
+    source.weight, source.updated_at = weight, func.clock_timestamp()
     return source
 
 

@@ -38,6 +38,9 @@ def event_in_full(one: Event, source: str) -> dict[str, Any]:
         **event(one, source),
         "reasons": one.reasons,
         "due_at": one.due_at,
+        "effective_at": one.effective_at,
+        "expires_at": one.expires_at,
+        "campaign": one.campaign,
         "timeline": read.timeline(one),
         "payload": orjson.Fragment(one.payload),
     }
@@ -83,6 +86,7 @@ def source(source: Source) -> dict[str, Any]:
         "enabled": source.enabled,
         "limit": None if source.limit_per_s is None else {"per_s": source.limit_per_s, "burst": source.limit_burst},
         "revision": source.revision,
+        "weight": source.weight,
         "secrets": [{"until": kept.get("until")} for kept in source.secrets],
         "created_at": source.created_at,
         "updated_at": source.updated_at,

@@ -48,8 +48,11 @@ def list_(as_json: bool) -> None:
     if as_json:
         show.json(shown)
         return
-    columns = ("name", "kind", "endpoint", "enabled", "secrets", "changed (UTC)")
-    rows = [(one["name"], one["kind"], one["path"], one["enabled"], _secrets(one), one["updated_at"]) for one in shown]
+    columns = ("name", "kind", "endpoint", "enabled", "weight", "secrets", "changed (UTC)")
+    rows = [
+        (one["name"], one["kind"], one["path"], one["enabled"], one["weight"], _secrets(one), one["updated_at"])
+        for one in shown
+    ]
     show.table(columns, rows)
 
 
@@ -73,6 +76,19 @@ def rotate_secret(name: str, secret_given: str, grace: int, as_json: bool) -> No
         opened.flush()
         shown = views.source(source)
     _changed(shown, f"has a new secret, {_secrets(shown)}, at", as_json)
+
+
+@group.command("weight", epilog="Example: tiercel sources weight shop 3")
+@click.argument("name")
+@click.argument("weight", type=click.IntRange(1, endpoints.MOST_WEIGHT))
+@show.as_json
+def weight_(name: str, weight: int, as_json: bool) -> None:
+    """Set a source's share of a lane that several sources want, beside the others' weights (1)."""
+    with session(read_settings()) as opened:
+        source = endpoints.set_weight(opened, name, weight)
+        opened.flush()
+        shown = views.source(source)
+    _changed(shown, f"has weight {weight} at", as_json)
 
 
 @group.command("remove", epilog="Example: tiercel sources remove shop --yes")

@@ -20,6 +20,7 @@ from app.errors import (
 )
 from app.inbox.read import EntityUnknown, EventUnknown
 from app.inbox.replay import NotReplayable
+from app.inbox.reprioritise import NotWaiting
 from app.keys import KeyInvalid, ScopeMissing
 from app.priorities.versions import NoCandidate, PolicyChanged, PolicyUnknown, VersionMissing
 from app.web.limits.refusals import RateLimited
@@ -39,6 +40,7 @@ STATUSES: dict[type[TiercelError], int] = {
     EventUnknown: 404,
     EntityUnknown: 404,
     NotReplayable: 409,
+    NotWaiting: 409,
     RateLimited: 429,
     PolicyUnknown: 404,
     NoCandidate: 404,

@@ -3,7 +3,7 @@
 import uuid
 
 import orjson
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
 from app import keys, views
 from app.db import transaction
@@ -16,14 +16,20 @@ blueprint = Blueprint("desk", __name__, url_prefix="/v1")
 
 
 @blueprint.before_request
-def _check_key() -> None:
+def check_key() -> None:
+    """Let nobody in without a key that may do this; ``g.key_name`` is whose it is.
+
+    Raises:
+        KeyInvalid, ScopeMissing: there is none, or it may not.
+    """
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     needed = Scope.READ if request.method in {"GET", "HEAD", "OPTIONS"} else Scope.WRITE
     limits = receiver().limits
     limits.check_address(request.environ)
     try:
         with transaction(receiver().resources.engine) as session:
-            keys.check(session, receiver().vault, key.strip() if scheme.lower() == "bearer" else "", needed)
+            given = key.strip() if scheme.lower() == "bearer" else ""
+            g.key_name = keys.check(session, receiver().vault, given, needed).name
     except keys.KeyInvalid:
         limits.charge_failure(request.environ)
         raise
@@ -38,46 +44,52 @@ def list_events() -> Response:
     items = [views.event(event, source) for event, source in found[: query.limit]]
     more = len(found) > query.limit
     last = found[query.limit - 1][0] if more else None
-    return _json({"items": items, "next": None if last is None else forms.cursor(last.received_at, last.id)})
+    return json_response({"items": items, "next": None if last is None else forms.cursor(last.received_at, last.id)})
 
 
 @blueprint.get("/events/<event_id>")
 def show_event(event_id: str) -> Response:
     """Show one event with its reasons and timeline."""
     with transaction(receiver().resources.engine) as session:
-        event, source = read.event(session, _uuid(event_id))
-        return _json(views.event_in_full(event, source))
+        event, source = read.event(session, event_uuid(event_id))
+        return json_response(views.event_in_full(event, source))
 
 
 @blueprint.post("/events/<event_id>/replay")
 def replay_event(event_id: str) -> Response:
     """Run an ended event again."""
     with transaction(receiver().resources.engine) as session:
-        replay.replay(session, _uuid(event_id))
-        event, source = read.event(session, _uuid(event_id))
-        return _json(views.event(event, source), 202)
+        replay.replay(session, event_uuid(event_id))
+        event, source = read.event(session, event_uuid(event_id))
+        return json_response(views.event(event, source), 202)
 
 
 @blueprint.get("/entities/<source>/<entity_type>/<path:entity_id>")
 def show_entity(source: str, entity_type: str, entity_id: str) -> Response:
     """Show an entity at its newest version, or its tombstone."""
     with transaction(receiver().resources.engine) as session:
-        return _json(views.entity(source, read.entity(session, source, entity_type, entity_id)))
+        return json_response(views.entity(source, read.entity(session, source, entity_type, entity_id)))
 
 
 @blueprint.get("/lanes")
 def list_lanes() -> Response:
     """Show each lane as it is now."""
     with transaction(receiver().resources.engine) as session:
-        return _json({"items": [views.lane(lane) for lane in read.lanes(session)], "next": None})
+        return json_response({"items": [views.lane(lane) for lane in read.lanes(session)], "next": None})
 
 
-def _uuid(text: str) -> uuid.UUID:
+def event_uuid(text: str) -> uuid.UUID:
+    """Return the id in a path.
+
+    Raises:
+        EventUnknown: it isn't one.
+    """
     try:
         return uuid.UUID(text)
     except ValueError:
         raise read.EventUnknown from None
 
 
-def _json(body: object, status: int = 200) -> Response:
+def json_response(body: object, status: int = 200) -> Response:
+    """Return an answer of JSON."""
     return Response(orjson.dumps(body), status, content_type="application/json")

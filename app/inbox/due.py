@@ -25,14 +25,15 @@ class LaneLoad:
     """Whether due events wait behind the window."""
 
 
-# What is out is at most about a window's worth of rows, found through event_out_idx.
+# What is out is at most about a window's worth of rows, found through event_out_idx. Not EXISTS, which may be planned
+# as a hash of the whole backlog.
 _LOADS = text("""
 SELECT l.lane,
        coalesce((SELECT jsonb_object_agg(o.source_id, o.count) FROM (
            SELECT e.source_id, count(*) FROM event e
-           WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NOT NULL GROUP BY e.source_id) o), '{}'),
-       EXISTS (SELECT 1 FROM event e WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NULL
-               AND e.due_at <= now())
+           WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NOT NULL GROUP BY e.source_id) o), '{}') AS out,
+       coalesce((SELECT true FROM event e WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NULL
+                 AND e.due_at <= now() ORDER BY e.due_at LIMIT 1), false) AS backlog
 FROM lane l ORDER BY l.lane
 """)
 # PostgreSQL has no scan that leaps from one value to the next; this is one, a look-up in event_fair_idx for each

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from app import bare
 from app.bare import work
 from app.dispatcher import Dispatcher
 from app.inbox import due
@@ -137,10 +138,14 @@ def test_what_is_not_due_takes_no_turn(inbox: Inbox, resources: Resources, refil
 
 
 def plan(inbox: Inbox, name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return every node of a statement's plan, as it ran, as the dispatcher's connections plan it."""
+    """Return every node of a statement's plan, as it ran, prepared as on the dispatcher's connections."""
+    prepared = bare._prepared(getattr(due, name).text)
     with inbox.engine.connect() as connection:
-        explained = connection.execute(text(f"EXPLAIN (ANALYZE, FORMAT JSON) {getattr(due, name).text}"), values)
-        todo = [explained.scalar_one()[0]["Plan"]]
+        cursor = connection.connection.cursor()
+        cursor.execute(prepared.definition)
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {prepared.call}", values)
+        todo = [cursor.fetchall()[0][0][0]["Plan"]]
+        cursor.execute(f"DEALLOCATE {prepared.name}")
         connection.rollback()
     nodes = []
     while todo:

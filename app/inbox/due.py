@@ -31,7 +31,8 @@ _LOADS = text("""
 SELECT l.lane,
        coalesce((SELECT jsonb_object_agg(o.source_id, o.count) FROM (
            SELECT e.source_id, count(*) FROM event e
-           WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NOT NULL GROUP BY e.source_id) o), '{}') AS out,
+           WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NOT NULL GROUP BY e.source_id) o),
+           '{}') AS out,
        coalesce((SELECT true FROM event e WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NULL
                  AND e.due_at <= now() ORDER BY e.due_at LIMIT 1), false) AS backlog
 FROM lane l ORDER BY l.lane

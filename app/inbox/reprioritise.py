@@ -20,7 +20,7 @@ from app.inbox.read import EventUnknown
 from app.inbox.wake import wake
 from app.models import Event, Lane, Source, Status
 
-_BATCH = 500
+_BATCH = 1_000
 _LOOK = 20_000
 """Events looked for at once: a look through a backlog costs more than a batch of it."""
 _LOCKED_TRIES, _LOCKED_WAIT_S = 40, 0.05

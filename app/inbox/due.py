@@ -33,23 +33,24 @@ SELECT l.lane,
            SELECT e.source_id, count(*) FROM event e
            WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NOT NULL GROUP BY e.source_id) o),
            '{}') AS out,
-       coalesce((SELECT true FROM event e WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NULL
+       coalesce((SELECT true FROM event e WHERE e.lane + 0 = l.lane AND e.status = 0 AND e.dispatched_at IS NULL
                  AND e.due_at <= now() ORDER BY e.due_at LIMIT 1), false) AS backlog
 FROM lane l ORDER BY l.lane
 """)
 # PostgreSQL has no scan that leaps from one value to the next; this is one, a look-up in event_fair_idx for each
-# source that waits, however much of it waits (https://wiki.postgresql.org/wiki/Loose_indexscan).
+# source that waits, however much of it waits (https://wiki.postgresql.org/wiki/Loose_indexscan). Its order begins with
+# the lane, which no other index has.
 _SOURCES = text("""
-WITH RECURSIVE waiting(source_id) AS (
-    (SELECT source_id FROM event WHERE lane = :lane AND status = 0 AND dispatched_at IS NULL
-     ORDER BY source_id LIMIT 1)
+WITH RECURSIVE waiting(lane, source_id) AS (
+    SELECT CAST(:lane AS smallint), -1
     UNION ALL
-    SELECT (SELECT e.source_id FROM event e
-            WHERE e.lane = :lane AND e.status = 0 AND e.dispatched_at IS NULL AND e.source_id > w.source_id
-            ORDER BY e.source_id LIMIT 1)
-    FROM waiting w WHERE w.source_id IS NOT NULL)
+    SELECT next.lane, next.source_id FROM waiting w CROSS JOIN LATERAL (
+        SELECT e.lane, e.source_id FROM event e
+        WHERE (e.lane, e.source_id) > (w.lane, w.source_id) AND e.status = 0 AND e.dispatched_at IS NULL
+        ORDER BY e.lane, e.source_id LIMIT 1) next
+    WHERE next.lane = :lane)
 SELECT w.source_id, coalesce(s.weight, 1) FROM waiting w LEFT JOIN source s ON s.id = w.source_id
-WHERE w.source_id IS NOT NULL
+WHERE w.source_id <> -1
 """)
 # A look-up for each source and priority, so that what isn't due yet, or is another's, costs nothing however much of it
 # there is: everything read is taken.
@@ -101,7 +102,7 @@ UPDATE lane SET open = :open, "window" = :window, out = :out, drain_per_s = :dra
 _NEXT_DUE = text("""
 SELECT extract(epoch FROM min(next.due_at) - clock_timestamp()) FROM lane l CROSS JOIN LATERAL (
     SELECT e.due_at FROM event e
-    WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NULL AND e.due_at > now()
+    WHERE e.lane + 0 = l.lane AND e.status = 0 AND e.dispatched_at IS NULL AND e.due_at > now()
     ORDER BY e.due_at LIMIT 1) next
 """)
 _FINISHED = text("""

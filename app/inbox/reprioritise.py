@@ -20,7 +20,8 @@ from app.inbox.read import EventUnknown
 from app.inbox.wake import wake
 from app.models import Event, Lane, Source, Status
 
-_BATCH = 1_000
+_FIRST, _BATCH = 100, 1_000
+"""The first batch is small: it runs while the others are being moved."""
 _LOOK = 20_000
 """Events looked for at once: a look through a backlog costs more than a batch of it."""
 _LOCKED_TRIES, _LOCKED_WAIT_S = 40, 0.05
@@ -136,7 +137,8 @@ def _batches(transaction: Transactions, wanted: Wanted, move: Move, most: int) -
         urgent_first = (Event.lane, Event.priority.desc(), Event.due_at)
         found = _select(wanted, move, Event.id).order_by(*urgent_first).limit(min(_LOOK, most))
         ids = list(session.scalars(found))
-    yield from (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
+    yield from ([ids[:_FIRST]] if ids else [])
+    yield from (ids[start : start + _BATCH] for start in range(_FIRST, len(ids), _BATCH))
 
 
 def _move_batch(transaction: Transactions, ids: list[uuid.UUID], move: Move) -> int:

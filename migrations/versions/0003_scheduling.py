@@ -34,7 +34,7 @@ def upgrade() -> None:
         ["lane", "source_id", sa.text("priority DESC"), "due_at"],
         postgresql_where=_BACKLOG,
     )
-    op.create_index("event_lane_due_idx", "event", ["lane", "due_at"], postgresql_where=_BACKLOG)
+    op.create_index("event_lane_due_idx", "event", [sa.text("(lane + 0)"), "due_at"], postgresql_where=_BACKLOG)
     op.create_index("event_expires_idx", "event", ["promoted", "expires_at"], postgresql_where=_EXPIRES)
     op.create_index("event_campaign_idx", "event", ["source_id", "campaign", "promoted"], postgresql_where=_CAMPAIGN)
     op.create_index("campaign_ends_at_idx", "campaign", ["ends_at"], postgresql_where=sa.text("ends_at IS NOT NULL"))

@@ -1,6 +1,7 @@
 """What goes into a lane's window: shared between sources by weight, at a cost that the backlog doesn't change."""
 
 from collections import Counter
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from sqlalchemy import text
 from app import bare
 from app.bare import work
 from app.dispatcher import Dispatcher
-from app.inbox import due
+from app.inbox import deadlines, due
 from app.inbox.due import LaneLoad
 from app.models import Lane
 from app.pointers import Dispatch
@@ -137,22 +138,41 @@ def test_what_is_not_due_takes_no_turn(inbox: Inbox, resources: Resources, refil
     assert by_source(inbox, take(resources, refill, 20)) == {A: 20}
 
 
-def plan(inbox: Inbox, name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return every node of a statement's plan, as it ran, prepared as on the dispatcher's connections."""
-    prepared = bare._prepared(getattr(due, name).text)
+@pytest.fixture
+def explain(inbox: Inbox) -> Iterator[Callable[[str, dict[str, Any]], list[dict[str, Any]]]]:
+    """What returns each node of a plan as it ran, planned as the dispatcher plans: once, while the table is empty."""
+    prepared = {name: bare._prepared(statement.text) for name, statement in STATEMENTS.items()}
+    values = {"lane": 0, "sources": [1], "quotas": [1], "step": 1, "from": [0], "within_s": 60}
     with inbox.engine.connect() as connection:
         cursor = connection.connection.cursor()
-        cursor.execute(prepared.definition)
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {prepared.call}", values)
-        todo = [cursor.fetchall()[0][0][0]["Plan"]]
-        cursor.execute(f"DEALLOCATE {prepared.name}")
-        connection.rollback()
-    nodes = []
-    while todo:
-        node = todo.pop()
-        nodes.append(node)
-        todo += node.get("Plans", [])
-    return nodes
+        for statement in prepared.values():
+            cursor.execute(statement.definition)
+            cursor.execute(f"EXPLAIN {statement.call}", values)
+        connection.connection.commit()
+
+        def nodes(name: str, values: dict[str, Any]) -> list[dict[str, Any]]:
+            cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {prepared[name].call}", values)
+            todo, found = [cursor.fetchall()[0][0][0]["Plan"]], []
+            connection.connection.rollback()
+            while todo:
+                found.append(todo.pop())
+                todo += found[-1].get("Plans", [])
+            return found
+
+        yield nodes
+        cursor.execute("DEALLOCATE ALL")
+        connection.connection.commit()
+
+
+STATEMENTS = {
+    "take": due._TAKE,
+    "sources": due._SOURCES,
+    "next due": due._NEXT_DUE,
+    "loads": due._LOADS,
+    "expire": deadlines._EXPIRE,
+    "promote": deadlines._PROMOTES[0],
+    "promote for campaigns": deadlines._PROMOTES[1],
+}
 
 
 def read_of_event(nodes: list[dict[str, Any]]) -> float:
@@ -163,18 +183,22 @@ def read_of_event(nodes: list[dict[str, Any]]) -> float:
     return float(sum(seen))
 
 
-def test_a_refill_reads_what_it_takes_and_not_what_waits(inbox: Inbox) -> None:
+def test_a_refill_reads_what_it_takes_and_not_what_waits(
+    inbox: Inbox, explain: Callable[[str, dict[str, Any]], list[dict[str, Any]]]
+) -> None:
     backlog(inbox, A, 3_000)
     backlog(inbox, B, 3_000)
     inbox.sql("UPDATE event SET due_at = now() + interval '1 hour' WHERE source_id = :b", b=B)
     backlog(inbox, C, 5)
-    inbox.sql("ANALYZE event")
-    took = plan(inbox, "_TAKE", {"lane": 0, "sources": [A, B, C], "quotas": [10, 10, 10]})
+    took = explain("take", {"lane": 0, "sources": [A, B, C], "quotas": [10, 10, 10]})
     # Fifteen are taken, by the choice and once more by their ids; at the most one look for each source and priority
     assert read_of_event(took) <= 15 + 3 * 10
-    assert read_of_event(plan(inbox, "_SOURCES", {"lane": 0})) <= 2 * 3
-    assert read_of_event(plan(inbox, "_NEXT_DUE", {})) <= len(Lane)
-    assert read_of_event(plan(inbox, "_LOADS", {})) <= len(Lane)
+    assert read_of_event(explain("sources", {"lane": 0})) <= 2 * 3
+    assert read_of_event(explain("next due", {})) <= len(Lane)
+    assert read_of_event(explain("loads", {})) <= len(Lane)
+    # Nothing expires, nothing belongs to a campaign
+    for name in ("expire", "promote", "promote for campaigns"):
+        assert read_of_event(explain(name, {"step": 1, "from": [0], "within_s": 60})) == 0
 
 
 def test_a_source_that_fills_half_a_window_by_itself_closes_the_lane(

@@ -126,7 +126,7 @@ def test_thousands_move_in_batches_and_each_keeps_its_place(inbox: Inbox) -> Non
     inbox.sql("UPDATE lane SET open = false")
     inbox.accept(*(incoming("log.written", str(number)) for number in range(1_200)))
     seen = list(reprioritise_all(lambda: transaction(inbox.engine), Wanted(source="shop"), HIGH, 10**9))
-    assert seen == [1_000, 1_200]
+    assert seen == [100, 1_100, 1_200]
     assert inbox.sql("SELECT DISTINCT lane, generation FROM event") == [(0, 1)]
     assert move_all(inbox, Move(Lane.LOW, by="a test"), most=700, source="shop") == 700
 

@@ -10,6 +10,7 @@ import time
 
 from sqlalchemy import text
 
+from app.bare import work
 from app.db import transaction
 from app.models import Lane
 from bench.inject import Injector, copies, injector, made
@@ -26,6 +27,9 @@ WHERE source_id = :source_id AND finished_at IS NOT NULL
 _ENDED = text("SELECT count(*) FROM event WHERE source_id = :source_id AND finished_at IS NOT NULL")
 _EVENT = {Lane.HIGH: "price.updated", Lane.MEDIUM: "segment.updated", Lane.LOW: "view.seen"}
 _END_S = 60.0
+_SETTLE_S = 5.0
+"""Until what was published before the second flood came has been worked on."""
+_SET_WEIGHT = text("UPDATE source SET weight = :weight WHERE id = :id")
 
 
 def main() -> int:
@@ -46,16 +50,15 @@ def main() -> int:
         alone = _trickle(inbox, "alone", lane, words.rate, words.seconds)
         flood, heavy = inbox.add_source("flood"), inbox.add_source("heavy")
         began = time.monotonic()
-        for source, count in ((flood, words.waiting), (heavy, words.waiting // 5)):
-            (event_id,) = inbox.put(source, [made(_EVENT[lane], source.name, 1)], lane, wait=True)
+        for source, count, weight in ((flood, words.waiting, 1), (heavy, words.waiting // 5, _WEIGHT)):
             with inbox.engine.begin() as connection:
-                connection.execute(text("SET LOCAL statement_timeout = 0"))
-                copies(connection, event_id, count)  # type: ignore[arg-type]  # executes as a session does
-                connection.execute(
-                    text("UPDATE source SET weight = :weight WHERE id = :id"),
-                    {"weight": _WEIGHT if source is heavy else 1, "id": source.id},
-                )
+                connection.execute(_SET_WEIGHT, {"weight": weight, "id": source.id})
+            (event_id,) = inbox.put(source, [made(_EVENT[lane], source.name, 1)], lane, wait=True)
+            with work(inbox.engine) as session:
+                session.execute(text("SET LOCAL statement_timeout = 0"))
+                copies(session, event_id, count)
         filled_s = time.monotonic() - began
+        time.sleep(_SETTLE_S)
         before = {source.id: _count(inbox, source.id) for source in (flood, heavy)}
         began = time.monotonic()
         beside = _trickle(inbox, "beside", lane, words.rate, words.seconds)

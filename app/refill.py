@@ -1,6 +1,6 @@
 """Owns which waiting events go into a lane's window: shared between the sources that wait, at the last moment.
 
-Three rules. Sources take turns by weight (``app.fairness``). A source that has nothing out may go a little beyond a
+Three rules. Sources take turns by weight (``app.fairness``). Sources that have little out may go a little beyond a
 full window. And beside a source that floods, whoever stays within its share goes before it in the queue.
 """
 
@@ -15,8 +15,9 @@ from app.inbox.due import LaneLoad
 from app.models import Lane
 from app.pointers import Dispatch
 
-_NEWCOMERS = 0.1
-"""The share of a window that is kept for sources that have nothing out: they don't wait for the others' pointers."""
+_KEPT = 0.1
+"""The share of a window that is kept for sources with little out: they don't wait for the others' pointers, nor for a
+window that was larger a moment ago to shrink."""
 
 
 @dataclass(slots=True)
@@ -30,12 +31,15 @@ class Refill:
         """Take what is due up to the window, each presumed published; return it in the order to publish it in."""
         weights = due.waiting_sources(session, self.lane)
         taken: dict[int, list[Dispatch]] = {}
-        kept = max(1, int(window * _NEWCOMERS)) - max(0, load.out - window)
-        newcomers = {source: weight for source, weight in weights.items() if source not in load.out_by_source}
-        if load.out_by_source and newcomers:
-            self._take_turns(session, newcomers, kept, taken)
+        hungry = dict(weights)
+        kept = max(1, int(window * _KEPT))
+        small = {source: count for source, count in load.out_by_source.items() if count < kept}
+        if len(small) < len(load.out_by_source):
+            first = {source: weight for source, weight in weights.items() if load.out_by_source.get(source, 0) < kept}
+            still = self._take_turns(session, first, kept - sum(small.values()), taken)
+            hungry = {source: weight for source, weight in weights.items() if source not in first or source in still}
         room = window - load.out - sum(map(len, taken.values()))
-        hungry = self._take_turns(session, weights, room, taken)
+        hungry = self._take_turns(session, hungry, room, taken)
         self._turns.rest(hungry)
         alone = len(weights.keys() | load.out_by_source.keys()) == 1
         return _by_urgency(taken) if alone or not hungry else _beside_a_flood(taken, hungry)

@@ -21,6 +21,7 @@ from app.pointers import Pointer
 from app.vault import Vault
 
 SKEW_S = 300.0
+_GROUP = 100
 
 
 def whsec() -> str:
@@ -80,9 +81,11 @@ class Inbox:
         )
 
     def accept(self, *events: Incoming, received_at: float | None = None) -> list[Stored]:
-        """Store events in one group."""
+        """Store events in one transaction, in groups as the receiver makes them."""
+        prepared = [self.prepared(event, received_at=received_at) for event in events]
+        groups = [prepared[start : start + _GROUP] for start in range(0, len(prepared), _GROUP)]
         with transaction(self.engine) as session:
-            return store(session, [self.prepared(event, received_at=received_at) for event in events])
+            return [stored for group in groups for stored in store(session, group)]
 
     def pointer(self, event: Incoming) -> Pointer:
         """Store one new event and return its pointer."""

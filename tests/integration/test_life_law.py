@@ -7,6 +7,7 @@ the real database; what a worker, the dispatcher and a person do are the functio
 import itertools
 import uuid
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -17,9 +18,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from app.bare import statement, work
 from app.db import transaction
+from app.errors import ClaimLost
 from app.handlers.apply import apply
 from app.inbox import claim as inbox_claim
-from app.inbox import deadlines, due
+from app.inbox import deadlines, due, finish
+from app.inbox.claim import Claim
 from app.inbox.reprioritise import Move, NotWaiting, Wanted, reprioritise, reprioritise_all
 from app.models import Lane, Outcome, Status
 from app.pointers import Pointer
@@ -104,17 +107,22 @@ class Life(RuleBasedStateMachine):
                 due.unpublished(session, [pointer.event_id])
 
     @precondition(lambda self: self.model.pointers)
-    @rule(which=st.integers(0, 100), applied=st.booleans(), noticed=st.booleans())
-    def crash(self, which: int, *, applied: bool, noticed: bool) -> None:
+    @rule(which=st.integers(0, 100), applied=st.booleans(), counted=st.booleans(), noticed=st.booleans())
+    def crash(self, which: int, *, applied: bool, counted: bool, noticed: bool) -> None:
         """A worker dies behind its claim, or in the middle of applying; its lease runs out now or later."""
         pointer = self.model.pointers.pop(which % len(self.model.pointers))
         with statement(self.resources.engine) as session:
             found = inbox_claim.waiting(session, [pointer])
-            claimed = inbox_claim.claim(session, pointer, found[0][1], 10) if found else None
-        if claimed is not None and applied:
-            with pytest.raises(_Died), work(self.resources.engine) as session:
-                apply(session, inbox_claim.fence(session, claimed))
-                raise _Died
+        if not found:
+            return
+        claimed = Claim((found[0][1].first,), uuid.uuid4(), counted=counted)
+        with pytest.raises(_Died), work(self.resources.engine) as session:
+            inbox_claim.claim(session, claimed, 10)
+            with suppress(ClaimLost):
+                fenced = finish.fence(session, claimed)
+                if applied:
+                    apply(session, fenced)
+            raise _Died
         if noticed:
             self._leases_end()
 

@@ -4,8 +4,8 @@ from sqlalchemy import text
 
 from app.bare import Executor
 
-# A probe in event_lane_due_idx (hence lane + 0), and one in event_out_idx: as cheap behind a million events as behind one.
-# Of those whose pointer is out it counts from when it went out: their own time has no index.
+# A probe in event_lane_due_idx (hence lane + 0), and one in event_out_idx: as cheap behind a million events as behind
+# one. Of those whose pointer is out it counts from when it went out: their own time has no index.
 _RECORD = text("""
 UPDATE lane l SET oldest_due_at = (
     SELECT min(f.due) FROM (

@@ -5,14 +5,14 @@ what it asked of the replaced indexes the new ones answer, too. Only a dispatche
 backlog at each step: start it anew first.
 
 Revision: 0003
-Revises: 0004
+Revises: 0002
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0003"
-down_revision = "0004"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 

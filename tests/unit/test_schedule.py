@@ -33,7 +33,7 @@ def test_without_times_an_event_counts_at_once_and_for_good(data: dict[str, Any]
     assert told(**data) == Schedule()
 
 
-@pytest.mark.parametrize("value", ["tomorrow", -1, True, {}, [], "2026-11-27", 10**20])
+@pytest.mark.parametrize("value", ["tomorrow", -1, True, {}, [], "2026-11-27", 10**20, "9999-12-31T23:59:59-12:00"])
 @pytest.mark.parametrize("name", ["effective_at", "expires_at"])
 def test_a_time_that_cannot_be_read_is_refused_and_not_ignored(name: str, value: JsonValue) -> None:
     with pytest.raises(FieldInvalid, match=name):

@@ -44,6 +44,10 @@ class TimestampOutsideTolerance(SignatureInvalid):
     """The signed timestamp is too old or too far ahead."""
 
 
+class RecipientWrong(SignatureInvalid):
+    """The signature is good, but the event is meant for another source."""
+
+
 class SecretMissing(SignatureInvalid):
     """The source has no secret, so nothing can be verified."""
 
@@ -66,6 +70,10 @@ class Transient(TiercelError):
 
 class Unavailable(Transient):
     """A service that this needs doesn't answer."""
+
+
+class SourceNotReady(Transient):
+    """This source can't take events now, but may soon."""
 
 
 class Busy(Transient):

@@ -3,14 +3,17 @@
 A kind that is missing here can be sent with a body given whole.
 """
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from app.errors import ConfigInvalid
 from app.incoming import JsonObject, JsonValue
 from app.jsontext import dump, resolve
+from app.sources import adobe_events, fields, names
+from app.sources.adobe_io import AdobeConfig
+from app.sources.cloudevents_config import CloudEventsConfig
 from app.sources.hmac_config import HmacConfig
 from app.sources.kind import Config
 from app.sources.standard import StandardConfig
@@ -49,7 +52,7 @@ class Wanted:
     @property
     def time(self) -> str:
         """The time of sending as RFC 3339, to the millisecond."""
-        return datetime.fromtimestamp(self.sent_at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return fields.rfc3339(self.sent_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class Maker:
     make: Callable[[Wanted], JsonObject]
 
 
+_SHOPIFY_ID = 9_007_199_254_740_992
+"""2^53: ids there are longer than what JavaScript can count to."""
 _EXAMPLES: dict[str, JsonObject] = {
     "currency": {"code": "EUR", "exchange_rate": 1, "enabled": True, "default": False},
     "price": {"sku": "EXAMPLE-SKU", "amount": "19.90", "currency": "EUR"},
@@ -133,6 +138,86 @@ def _elasticpath(wanted: Wanted) -> JsonObject:
     }
 
 
+def _shopify(wanted: Wanted) -> JsonObject:
+    if isinstance(wanted.data, dict):
+        return wanted.data
+    number = _SHOPIFY_ID + wanted.number
+    if wanted.deletes:
+        return {"id": number}
+    gid = f"gid://shopify/{wanted.noun.title()}/{number}"
+    made: JsonObject = {"id": number, "admin_graphql_api_id": gid, "title": "An example", "updated_at": wanted.time}
+    if wanted.noun == "product":
+        made["variants"] = [{"id": number, "title": "One", "sku": "EXAMPLE-SKU", "price": "19.90"}]
+    return made
+
+
+def _adobe(wanted: Wanted) -> JsonObject:
+    value = wanted.data
+    if value is None:
+        value = {adobe_events.id_field(wanted.type): wanted.entity_id}
+        # Naive UTC to the second, as Adobe Commerce writes it.
+        value |= {"updated_at": wanted.time[:19].replace("T", " "), "name": "An example", "price": "19.900000"}
+    client_id = wanted.config.client_id if isinstance(wanted.config, AdobeConfig) else None
+    return {
+        **_cloudevent(
+            wanted, adobe_events.write(wanted.type), {"key": wanted.key, "value": value, "source": "example"}
+        ),
+        "eventid": wanted.key,
+        "recipientclientid": client_id or "example-client",
+    }
+
+
+def _squarespace(wanted: Wanted) -> JsonObject:
+    verb = names.present(wanted.type.rpartition(".")[2])
+    named = {"order": "orderId", "extension": "clientId"}.get(wanted.noun, "id")
+    return {
+        "id": wanted.key,
+        "websiteId": "example-website",
+        "subscriptionId": "example-subscription",
+        "topic": f"{wanted.noun}.{verb}",
+        "createdOn": wanted.time[:16] + "+00:00",
+        "data": {named: wanted.entity_id} if wanted.data is None else wanted.data,
+    }
+
+
+def _bigcommerce(wanted: Wanted) -> JsonObject:
+    noun, _, verb = wanted.type.rpartition(".")
+    return {
+        "scope": f"store/{noun}/{verb}",
+        "store_id": "1000",
+        "producer": "stores/example",
+        "data": {"type": noun, "id": wanted.entity_id} if wanted.data is None else wanted.data,
+        "hash": hashlib.sha1(wanted.key.encode(), usedforsecurity=False).hexdigest(),
+        "created_at": int(wanted.sent_at),
+    }
+
+
+def _cloudevents(wanted: Wanted) -> JsonObject:
+    made = _cloudevent(wanted, wanted.type, _example(wanted) if wanted.data is None else wanted.data)
+    config = wanted.config if isinstance(wanted.config, CloudEventsConfig) else CloudEventsConfig()
+    if wanted.data is None:
+        made["subject"] = wanted.entity_id
+        counted = int(wanted.sent_at * 1000)
+        _put(made, config.entity_pointer, wanted.noun)
+        _put(made, config.id_pointer, wanted.entity_id)
+        _put(made, config.version_pointer, wanted.time if config.version_clock == "time" else counted)
+        if config.order_by == "sequence":
+            made["sequence"] = str(counted)
+    return made
+
+
+def _cloudevent(wanted: Wanted, type_: str, data: JsonValue) -> JsonObject:
+    return {
+        "specversion": "1.0",
+        "id": wanted.key,
+        "source": "urn:example:tiercel-send",
+        "type": type_,
+        "time": wanted.time,
+        "datacontenttype": "application/json",
+        "data": data,
+    }
+
+
 def _put(body: JsonObject, pointer: str | None, value: JsonValue) -> None:
     """Set what a JSON pointer (RFC 6901) names, unless something is there; never through what isn't an object."""
     if pointer is None or resolve(body, pointer) is not None:
@@ -146,7 +231,12 @@ def _put(body: JsonObject, pointer: str | None, value: JsonValue) -> None:
 
 
 MAKERS: dict[str, Maker] = {
+    "adobe-io": Maker("product.updated", _adobe),
+    "bigcommerce": Maker("product.updated", _bigcommerce),
+    "cloudevents": Maker("price.updated", _cloudevents),
     "elasticpath": Maker("currency.updated", _elasticpath),
     "hmac": Maker("price.updated", _hmac),
+    "shopify": Maker("product.updated", _shopify),
+    "squarespace": Maker("order.updated", _squarespace),
     "standard": Maker("price.updated", _standard),
 }

@@ -3,9 +3,10 @@
 A kind is pure: it gets bytes, headers, secrets and the time, and touches neither database nor network.
 """
 
-from app.sources import elasticpath, hmac, standard
+from app.sources import adobe_io, bigcommerce, cloudevents, elasticpath, hmac, shopify, squarespace, standard
 from app.sources.kind import Kind, Request
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (elasticpath.KIND, standard.KIND, hmac.KIND)}
+_FILES = (elasticpath, adobe_io, shopify, squarespace, bigcommerce, standard, cloudevents, hmac)
+KINDS: dict[str, Kind] = {file.KIND.name: file.KIND for file in _FILES}
 
 __all__ = ["KINDS", "Kind", "Request"]

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated
 
@@ -29,6 +30,11 @@ _DELETED = frozenset({"delete", "deleted", "remove", "removed"})
 
 Pointer = Annotated[str, StringConstraints(pattern=r"^(/([^/~]|~[01])*)+$", max_length=200)]
 """An option that is a JSON pointer (RFC 6901) to a field."""
+CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{3}$", to_upper=True)]
+"""An option that is an ISO 4217 code."""
+Domain = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]+$", max_length=253, to_lower=True)]
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", max_length=100, to_lower=True)]
+Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
 
 def usable(secrets: Sequence[str]) -> list[str]:
@@ -153,6 +159,11 @@ def label(value: JsonValue, field: str) -> str:
     if not _LABEL.fullmatch(name):
         raise FieldInvalid(f"{field} may hold letters, digits, dots, dashes and underscores only")
     return name
+
+
+def rfc3339(at: float) -> str:
+    """Return Unix seconds as senders write them: UTC, to the millisecond."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def noun(event_type: str) -> str:

@@ -4,28 +4,28 @@ The options say where things are. Untouched, they verify GitHub's ``X-Hub-Signat
 shaped like a Standard Webhooks one; what an option names must then be there.
 """
 
-import base64
 import hashlib
-import hmac
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from app import versions
 from app.errors import ConfigInvalid, FieldInvalid, SignatureInvalid
 from app.incoming import Incoming, JsonObject, Operation, Version
 from app.jsontext import parse_object, resolve
-from app.sources import fields
+from app.sources import fields, lines, macs
 from app.sources.hmac_config import HmacConfig
 from app.sources.kind import Kind, Outgoing, Request
 
 MIN_SECRET_CHARS = 8
 DEFAULT_TYPE = "event.received"
+_MOST_SIGNATURES = 10
+_SEPARATORS = re.compile(r"[/: ]+")
 
 
 def _signature(signed: bytes, secret: str, config: HmacConfig) -> bytes:
-    mac = hmac.digest(secret.encode("utf-8", "surrogatepass"), signed, config.algorithm)
-    return mac.hex().encode() if config.encoding == "hex" else base64.b64encode(mac)
+    return macs.written(macs.key(secret, config.secret_encoding), signed, config.algorithm, config.encoding)
 
 
 def _stamped(value: bytes) -> tuple[bytes, list[bytes]]:
@@ -33,7 +33,7 @@ def _stamped(value: bytes) -> tuple[bytes, list[bytes]]:
     stamps = [given for name, _, given in pairs if name == b"t"]
     if len(stamps) != 1:
         raise SignatureInvalid("the signature header must have one timestamp, t=")
-    return stamps[0], [given for name, _, given in pairs if name == b"v1"]
+    return stamps[0], [given for name, _, given in pairs if name == b"v1"][:_MOST_SIGNATURES]
 
 
 def verify(request: Request, secrets: Sequence[str], config: HmacConfig) -> None:
@@ -42,17 +42,15 @@ def verify(request: Request, secrets: Sequence[str], config: HmacConfig) -> None
     Raises:
         SignatureInvalid: or a child of it; nothing else.
     """
-    usable = fields.usable(secrets)
+    usable = fields.usable([secret for secret in secrets if macs.key(secret, config.secret_encoding)])
     value = fields.header(request, config.header)
     stamp, signed = b"", request.body
     if config.signed_timestamp:
-        stamp, given = _stamped(value)
+        stamp, stated = _stamped(value)
         signed = stamp + b"." + request.body
+        given = [one for each in stated for one in macs.given(each, "", config.encoding)]
     else:
-        prefix = config.prefix.encode("utf-8", "surrogatepass")
-        given = [value.removeprefix(prefix)] if value.startswith(prefix) else []
-    if config.encoding == "hex":
-        given = [signature.lower() for signature in given]
+        given = macs.given(value, config.prefix, config.encoding)
     fields.require_match(given, [_signature(signed, secret, config) for secret in usable])
     if config.signed_timestamp:
         fields.require_recent(stamp, request.received_at, config.tolerance_s)
@@ -62,15 +60,18 @@ def _named(pointer: str, option: str) -> str:
     return f"{pointer} (option {option})"
 
 
-def _type(body: JsonObject, config: HmacConfig) -> str:
+def _type(request: Request, body: JsonObject, config: HmacConfig) -> str:
     if config.type:
         return config.type
+    if config.type_header:
+        name = fields.header_text(request, config.type_header)
+        return fields.label(_SEPARATORS.sub(".", name), f"the header {config.type_header} (option type_header)")
     value = resolve(body, config.type_pointer or "/type")
     if value is None and config.type_pointer is None:
         return DEFAULT_TYPE
     field = _named(config.type_pointer or "/type", "type_pointer")
     # Shopify writes products/update, others order:created.
-    return fields.label(re.sub(r"[/: ]+", ".", fields.text(value, field)), field)
+    return fields.label(_SEPARATORS.sub(".", fields.text(value, field)), field)
 
 
 def _key(request: Request, body: JsonObject, config: HmacConfig) -> tuple[str, str | None]:
@@ -109,7 +110,11 @@ def _version(body: JsonObject, config: HmacConfig) -> Version | None:
 
 def _operation(body: JsonObject, config: HmacConfig, event_type: str) -> Operation:
     if config.operation_pointer is None:
-        return fields.operation(event_type)
+        told = fields.operation(event_type)
+        if told is Operation.DELETE and config.type_header and not config.type:
+            # The header isn't signed: an old body under another type must delete nothing.
+            raise FieldInvalid("the type isn't signed: a delete needs the option operation_pointer")
+        return told
     field = _named(config.operation_pointer, "operation_pointer")
     return fields.operation(fields.text(resolve(body, config.operation_pointer), field))
 
@@ -131,7 +136,7 @@ def normalise(request: Request, _secrets: Sequence[str], config: HmacConfig, sou
         FieldInvalid: a field is missing or malformed.
     """
     body = parse_object(request.body)
-    event_type = _type(body, config)
+    event_type = _type(request, body, config)
     key, content_key = _key(request, body, config)
     operation = _operation(body, config, event_type)
     if operation is not Operation.DELETE and not isinstance(resolve(body, config.data_pointer), dict):
@@ -152,9 +157,24 @@ def normalise(request: Request, _secrets: Sequence[str], config: HmacConfig, sou
     )
 
 
+def split(request: Request, config: HmacConfig) -> list[Request] | None:
+    """Take NDJSON apart; where the key is a header, a line's is that and its number.
+
+    Raises:
+        BodyTooLarge: there are too many lines.
+    """
+    found, name = lines.split(request), config.key_header
+    if not found or name is None or name not in request.headers:
+        return found
+    key = request.headers[name]
+    return [replace(line, headers={**line.headers, name: f"{key}.{number}"}) for number, line in enumerate(found, 1)]
+
+
 def sign(outgoing: Outgoing, secret: str, config: HmacConfig) -> dict[str, str]:
     """Return the signature's header, and the key's where the options name one."""
     headers = {} if config.key_header is None else {config.key_header: fields.to_header(outgoing.external_id)}
+    if config.type_header is not None:
+        headers[config.type_header] = fields.to_header(outgoing.type)
     if config.signed_timestamp:
         stamp = str(int(outgoing.sent_at))
         signature = _signature(f"{stamp}.".encode() + outgoing.body, secret, config)
@@ -174,4 +194,4 @@ def check_secret(secret: str) -> None:
         raise ConfigInvalid(f"the secret must have at least {MIN_SECRET_CHARS} characters")
 
 
-KIND = Kind("hmac", verify, normalise, sign, check_secret, HmacConfig)
+KIND = Kind("hmac", verify, normalise, sign, check_secret, HmacConfig, content_types=lines.CONTENT_TYPES, split=split)

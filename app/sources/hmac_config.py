@@ -4,11 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from app.sources.fields import TOLERANCE_S, Pointer
+from app.sources import macs
+from app.sources.fields import TOLERANCE_S, HeaderName, Label, Pointer
 from app.sources.kind import Config
-
-HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", max_length=100, to_lower=True)]
-Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 
 
 class HmacConfig(Config):
@@ -17,8 +15,10 @@ class HmacConfig(Config):
     header: HeaderName = "x-hub-signature-256"
     prefix: Annotated[str, StringConstraints(max_length=50)] = "sha256="
     """What stands before the signature; not used with ``signed_timestamp``."""
-    encoding: Literal["hex", "base64"] = "hex"
-    algorithm: Literal["sha256", "sha512"] = "sha256"
+    encoding: macs.Encoding = "hex"
+    algorithm: macs.Algorithm = "sha256"
+    secret_encoding: macs.SecretEncoding = "utf8"  # noqa: S105  # no secret
+    """What the secret's text stands for: its own bytes, or those that it is the hex or base64 of."""
     signed_timestamp: bool = False
     """The header is ``t=1614265330,v1=…[,v1=…]`` and the signed bytes are ``t``, a dot and the body (as Stripe's)."""
     tolerance_s: Annotated[int, Field(ge=1, le=3600)] = TOLERANCE_S
@@ -29,6 +29,8 @@ class HmacConfig(Config):
     """A header with the idempotency key. It isn't signed, so the same body under another key is a duplicate too."""
     type: Label | None = None
     """A fixed event type, for a sender that has but one."""
+    type_header: HeaderName | None = None
+    """A header with the event type, as GitHub's ``X-GitHub-Event``. It isn't signed, so it alone deletes nothing."""
     type_pointer: Pointer | None = None
     """The event type. Unset: ``/type``, else ``event.received``."""
     entity_type: Label | None = None

@@ -1,23 +1,16 @@
-"""Owns the kind ``standard``: Standard Webhooks 1.0 with symmetric (v1, HMAC-SHA256) signatures.
+"""Owns the kind ``standard``: Standard Webhooks 1.0 with symmetric (v1) and asymmetric (v1a) signatures."""
 
-Source: the specification at standardwebhooks.com. The ``standardwebhooks`` package isn't used to verify: it raises
-``ValueError`` and its like on malformed input and takes ``1_23`` for a timestamp. The tests use it to sign.
-"""
-
-import base64
-import binascii
-import hashlib
-import hmac
 from collections.abc import Sequence
+from dataclasses import replace
 
 from app import versions
-from app.errors import ConfigInvalid, SecretMissing
+from app.errors import ConfigInvalid
 from app.incoming import Incoming, JsonObject, Version
 from app.jsontext import parse_object, resolve
-from app.sources import fields
+from app.sources import fields, lines
+from app.sources import standard_signature as scheme
 from app.sources.kind import Config, Kind, Outgoing, Request
 
-PREFIX = "whsec_"
 MIN_KEY_BYTES = 16
 
 
@@ -30,36 +23,13 @@ class StandardConfig(Config):
     """Whether this sender gives a deleted id to a new entity."""
 
 
-def _key(secret: str) -> bytes | None:
-    encoded = secret.strip().removeprefix(PREFIX).rstrip("=")
-    try:
-        return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True) or None
-    except (binascii.Error, ValueError):
-        return None
-
-
-def _signature(key: bytes, event_id: bytes, timestamp: bytes, body: bytes) -> bytes:
-    signed = b".".join((event_id, timestamp, body))
-    return base64.b64encode(hmac.digest(key, signed, hashlib.sha256))
-
-
 def verify(request: Request, secrets: Sequence[str], _config: StandardConfig) -> None:
-    """Check ``webhook-signature`` over ``webhook-id``, ``webhook-timestamp`` and the raw body.
+    """Check the signature by any of the source's keys.
 
     Raises:
         SignatureInvalid: or a child of it; nothing else.
     """
-    keys = [key for key in map(_key, fields.usable(secrets)) if key]
-    if not keys:
-        raise SecretMissing
-    event_id = fields.header(request, "webhook-id")
-    timestamp = fields.header(request, "webhook-timestamp")
-    entries = fields.header(request, "webhook-signature").split(b" ")
-    fields.require_match(
-        [entry.removeprefix(b"v1,") for entry in entries if entry.startswith(b"v1,")],
-        [_signature(key, event_id, timestamp, request.body) for key in keys],
-    )
-    fields.require_recent(timestamp, request.received_at)
+    scheme.verify(request, scheme.read_keys(tuple(fields.usable(secrets))))
 
 
 def _version(body: JsonObject, config: StandardConfig) -> Version | None:
@@ -94,31 +64,48 @@ def normalise(request: Request, _secrets: Sequence[str], config: StandardConfig,
     )
 
 
+def split(request: Request, _config: StandardConfig) -> list[Request] | None:
+    """Take NDJSON apart; a line's key is the message's and its number, so a repeated message is known line by line.
+
+    Raises:
+        BodyTooLarge: there are too many lines.
+    """
+    found = lines.split(request)
+    key = request.headers.get("webhook-id", "")
+    return found and [
+        replace(line, headers={**line.headers, "webhook-id": f"{key}.{number}"})
+        for number, line in enumerate(found, 1)
+    ]
+
+
 def sign(outgoing: Outgoing, secret: str, _config: StandardConfig) -> dict[str, str]:
-    """Return the three headers of the specification."""
-    key = _key(secret)
-    if key is None:
-        raise ConfigInvalid("the secret isn't base64")
-    timestamp = str(int(outgoing.sent_at))
-    signature = _signature(key, outgoing.external_id.encode(), timestamp.encode(), outgoing.body)
-    return {
-        "webhook-id": fields.to_header(outgoing.external_id),
-        "webhook-timestamp": timestamp,
-        "webhook-signature": f"v1,{signature.decode()}",
-    }
+    """Return the three headers of the specification: v1a with a ``whsk_``, else v1.
+
+    Raises:
+        ConfigInvalid: nothing can be signed with this secret.
+    """
+    for one in scheme.split(secret):
+        keys = scheme.read_keys((one,))
+        key = scheme.private_key(one) or (keys.symmetric[0] if keys.symmetric else None)
+        if key is not None:
+            return scheme.sign(outgoing, key)
+    raise ConfigInvalid("the secret can't sign: it is neither base64 nor a private key (whsk_)")
 
 
 def check_secret(secret: str) -> None:
-    """Check that a secret is ``whsec_`` and base64 of at least 16 bytes.
+    """Check that a secret is ``whsec_`` and base64 of at least 16 bytes, or a ``whpk_`` (ed25519), or several of them.
 
     The specification asks its senders for 24 to 64 bytes. A receiver doesn't choose, so shorter keys that some
     senders hand out are taken down to 128 bits; the prefix may be missing, as some dashboards hide it.
     """
-    key = _key(secret)
-    if key is None:
-        raise ConfigInvalid(f"the secret must be {PREFIX} and base64")
-    if len(key) < MIN_KEY_BYTES:
-        raise ConfigInvalid(f"the secret's key must have at least {MIN_KEY_BYTES} bytes")
+    for one in scheme.split(secret) or [""]:
+        keys = scheme.read_keys((one,))
+        if not keys.symmetric and not keys.public:
+            raise ConfigInvalid("the secret must be whsec_ and base64, or whpk_ and the base64 of an ed25519 key")
+        if any(len(key) < MIN_KEY_BYTES for key in keys.symmetric):
+            raise ConfigInvalid(f"the secret's key must have at least {MIN_KEY_BYTES} bytes")
 
 
-KIND = Kind("standard", verify, normalise, sign, check_secret, StandardConfig)
+KIND = Kind(
+    "standard", verify, normalise, sign, check_secret, StandardConfig, content_types=lines.CONTENT_TYPES, split=split
+)

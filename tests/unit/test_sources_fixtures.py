@@ -1,6 +1,7 @@
 """Every JSON below tests/fixtures/<kind>/ is a delivery and what must become of it: drop one in and it is a test.
 
-``expect`` names fields of the normal form, ``refused`` the error; ``body_base64`` stands in for what isn't text.
+``expect`` names fields of the normal form, ``refused`` the error; ``body_base64`` stands in for what isn't text,
+``public_keys`` for what the receiver would fetch.
 """
 
 import base64
@@ -20,7 +21,8 @@ PATHS = sorted(FIXTURES.glob("*/*.json"))
 def _receive(kind_name: str, delivery: JsonObject) -> Incoming:
     kind = KINDS[kind_name]
     body = base64.b64decode(delivery["body_base64"]) if "body_base64" in delivery else delivery["body"].encode()
-    request = Request(delivery["headers"], body, float(delivery["received_at"]))
+    keys = {path: pem.encode() for path, pem in delivery.get("public_keys", {}).items()}
+    request = Request(delivery["headers"], body, float(delivery["received_at"]), keys)
     config = kind.config.model_validate(delivery["config"])
     kind.verify(request, delivery["secrets"], config)
     return kind.normalise(request, delivery["secrets"], config, "shop")

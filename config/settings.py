@@ -53,6 +53,7 @@ class Settings(BaseSettings):
     web_threads: Annotated[int, Field(ge=1, le=1024)] = 32
     max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 1024 * 1024
     store_timeout_s: Annotated[float, Field(gt=0, le=30)] = 0.9
+    adobe_keys_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")] = "https://static.adobeioevents.com"
 
     source_events_per_s: Annotated[float, Field(ge=0.01, le=1_000_000)] = 5000.0
     source_burst: Annotated[int, Field(ge=1, le=10_000_000)] = 20_000

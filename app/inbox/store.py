@@ -13,7 +13,6 @@ import orjson
 from sqlalchemy import text
 
 from app.bare import Executor
-from app.errors import Transient
 from app.handlers import handler_for
 from app.inbox.ids import new_event_id
 from app.inbox.schedule import Schedule, schedule_of
@@ -66,6 +65,10 @@ class Stored:
     priority: int = 0
     publish: bool = False
     """Whether the caller is to publish it: its lane's window is open."""
+
+
+class EntangledKeys(Exception):  # noqa: N818  # named for the fact; no answer to anybody
+    """Two events of one group each have a key that the other needs: store them singly."""
 
 
 def prepare(  # noqa: PLR0913  # one event's facts
@@ -249,7 +252,7 @@ def _first(session: Executor, event: NewEvent, unstored: set[uuid.UUID]) -> Stor
     by_digest = {bytes(row[0]): row for row in found}
     first = by_digest[next(digest for digest in event.keys if digest in by_digest)]
     if first[1] in unstored:
-        raise Transient("two events of one group each have a key that the other needs: store them singly")
+        raise EntangledKeys
     same = bytes(first[2]) == event.fingerprint or event.keys[0] not in by_digest
     if same:
         # Known by its content under a new key, as may be: then the new key names the first one, too.

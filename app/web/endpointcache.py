@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from app import endpoints
 from app.db import transaction
 from app.endpoints import Endpoint
-from app.errors import SourceDisabled, SourceUnknown, TiercelError, Unavailable
+from app.errors import SourceDisabled, SourceNotReady, SourceUnknown, TiercelError, Unavailable
 from app.inbox import read
 from app.inbox.read import Pulse
 from app.models import Lane
@@ -85,7 +85,7 @@ class EndpointCache:
         if endpoint is None:
             raise SourceUnknown
         if not endpoint.enabled:
-            raise SourceDisabled
+            raise SourceNotReady if endpoint.kind.drops_on_4xx else SourceDisabled
         return endpoint
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from app.errors import Permanent, TiercelError, Unavailable
 from app.inbox.store import NewEvent, Stored
@@ -139,7 +140,10 @@ class GroupCommit:
                     self._pass_on()
 
     def _take(self) -> list[_Item]:
-        group, self._waiting = self._waiting[:_GROUP], self._waiting[_GROUP:]
+        # By events, so that batches don't add up to a statement that nobody has time for; the first goes in any case.
+        sizes = accumulate(len(item.events) for item in self._waiting)
+        take = max(1, sum(size <= _GROUP for size in sizes))
+        group, self._waiting = self._waiting[:take], self._waiting[take:]
         return group
 
     def _pass_on(self) -> None:

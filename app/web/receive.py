@@ -1,17 +1,23 @@
-"""Owns receive, ``POST /webhooks/{source}``: checks source, size, content type, signature, body, rate, in order."""
+"""Owns receive, ``POST /webhooks/{source}``: checks source, size, content type, signature, body, rate, in order.
+
+Also what vendors ask an endpoint before they send: ``GET`` and ``OPTIONS``, for the kinds that have a handshake.
+"""
 
 import contextlib
 import time
+from collections import Counter
+from collections.abc import Sequence
 from functools import partial
 
 import orjson
 from flask import Blueprint, Response, current_app, request
 from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 
 from app.errors import BodyMalformed, BodyTooLarge, ContentTypeUnsupported, Rejected
 from app.inbox.store import Kept, Stored
 from app.sources import Request
+from app.sources.kind import Hello
 from app.web.receiver import Receiver
 
 blueprint = Blueprint("receive", __name__)
@@ -23,7 +29,7 @@ def receiver() -> Receiver:
     return found
 
 
-@blueprint.post("/webhooks/<name>")
+@blueprint.post("/webhooks/<name>", provide_automatic_options=False)
 def receive(name: str) -> Response:
     """Take one event; 202 once it is committed, 200 for one that is known already."""
     door = receiver()
@@ -31,13 +37,32 @@ def receive(name: str) -> Response:
     endpoint = door.endpoint(name, fails)
     try:
         body = _body()
-        if not _is_json(request.mimetype):
+        if not _is_json(request.mimetype) and request.mimetype not in endpoint.kind.content_types:
             raise ContentTypeUnsupported
     except Rejected:
         fails()
         raise
-    headers = {header.lower(): value for header, value in request.headers.items()}
-    return _answer(door.accept(endpoint, Request(headers, body, time.time()), fails))
+    receipt = door.accept(endpoint, Request(_headers(), body, time.time()), fails)
+    if receipt.batch:
+        return _answer_batch(receipt.stored)
+    return _answer(receipt.stored[0], endpoint.kind.accepted_status)
+
+
+@blueprint.route("/webhooks/<name>", methods=["GET", "OPTIONS"], provide_automatic_options=False)
+def greet(name: str) -> Response:
+    """Answer a vendor's handshake; for every other kind and method 405."""
+    door = receiver()
+    fails = partial(door.limits.charge_failure, request.environ)
+    endpoint = door.endpoint(name, fails)
+    greeting = endpoint.kind.greet(Hello(request.method, _headers(), request.args), endpoint.config)
+    if greeting is None:
+        fails()
+        raise MethodNotAllowed(["POST"])
+    return Response(greeting.text, 200, dict(greeting.headers))
+
+
+def _headers() -> dict[str, str]:
+    return {header.lower(): value for header, value in request.headers.items()}
 
 
 def _body() -> bytes:
@@ -57,14 +82,29 @@ def _is_json(mimetype: str) -> bool:
     return mimetype == "application/json" or (mimetype.startswith("application/") and mimetype.endswith("+json"))
 
 
-def _answer(stored: Stored) -> Response:
-    body = {
+def _view(stored: Stored) -> dict[str, str | None]:
+    return {
         "id": str(stored.id),
         "status": stored.status.name.lower(),
         "outcome": None if stored.outcome is None else stored.outcome.name.lower(),
         "lane": stored.lane.name.lower(),
     }
-    response = Response(orjson.dumps(body), 202 if stored.kept is Kept.NEW else 200, content_type="application/json")
+
+
+def _answer_batch(stored: Sequence[Stored]) -> Response:
+    kept = Counter(one.kept for one in stored)
+    body = {
+        "accepted": kept[Kept.NEW],
+        "duplicates": kept[Kept.DUPLICATE],
+        "conflicts": kept[Kept.CONFLICT],
+        "events": [{**_view(one), "kept": one.kept.value.lower()} for one in stored],
+    }
+    return Response(orjson.dumps(body), 202, content_type="application/json")
+
+
+def _answer(stored: Stored, accepted_status: int) -> Response:
+    status = accepted_status if stored.kept is Kept.NEW else 200
+    response = Response(orjson.dumps(_view(stored)), status, content_type="application/json")
     if stored.kept is not Kept.NEW:
         response.headers["X-Event-Status"] = stored.kept.value
     return response

@@ -1,26 +1,40 @@
 """Owns the receiver's verbs: verify, normalise, prioritise, store, publish, for one request, without Flask."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from app.bare import statement, work
 from app.db import make_engine
 from app.endpoints import Endpoint
-from app.errors import SignatureInvalid, Unavailable
-from app.inbox.store import Kept, NewEvent, Stored, prepare, store
+from app.errors import SecretMissing, SignatureInvalid, SourceNotReady, Unavailable
+from app.inbox.store import EntangledKeys, Kept, NewEvent, Stored, prepare, store
+from app.incoming import Incoming
 from app.pointers import Dispatch, Pointer
 from app.resources import Resources
 from app.sources import Request
 from app.vault import Vault
 from app.web.endpointcache import EndpointCache
 from app.web.groupcommit import GroupCommit
+from app.web.keyring import KeyRing
 from app.web.limits.door import DoorLimits
 from app.web.outbox import Outbox
 from app.web.watchdog import Watchdog
 
 Fails = Callable[[], None]
 """Counts a failure of whoever makes a request; raises where they are too many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of one request."""
+
+    stored: tuple[Stored, ...]
+    """In the order of the request."""
+    batch: bool
+    """Whether the request was one of several events, be it with one in it."""
 
 
 class Receiver:
@@ -31,6 +45,7 @@ class Receiver:
         self.vault = vault
         timeout_s = resources.settings.store_timeout_s
         self.endpoints = EndpointCache(resources.engine, vault, timeout_s=timeout_s)
+        self.keyring = KeyRing(resources.settings.adobe_keys_url, wait_s=timeout_s)
         self._watchdog = Watchdog()
         # Of its own, so that no reader at the desk holds up a commit.
         self._engine = make_engine(resources.settings.database_url, pool_size=1)
@@ -42,7 +57,7 @@ class Receiver:
         """Return the endpoint of a name.
 
         Raises:
-            SourceUnknown, SourceDisabled: there is none, or it is switched off, as of now.
+            SourceUnknown, SourceDisabled, SourceNotReady: there is none, or it is switched off, as of now.
             Unavailable: it isn't known, and the database doesn't answer.
             AbnormalUsageDetected: this caller has failed too often to be looked up again.
         """
@@ -52,27 +67,31 @@ class Receiver:
         fails()
         return self.endpoints.fresh(name)
 
-    def accept(self, endpoint: Endpoint, request: Request, fails: Fails) -> Stored:
-        """Verify, normalise, prioritise and store one request.
+    def accept(self, endpoint: Endpoint, request: Request, fails: Fails) -> Receipt:
+        """Verify, normalise, prioritise and store one request; a batch's events all or none.
 
         Raises:
             Rejected: the sender's fault, by name; nothing of the request is kept.
-            Unavailable: it can't be known to be kept; the sender is to try again.
+            Transient: it can't be known to be kept, or verified now; the sender is to try again.
         """
         try:
-            event = self._prepare(endpoint, request)
+            events, batch = self._prepare(endpoint, request)
         except SignatureInvalid:
             fails()
             # The secret may have been rotated a moment ago.
             endpoint = self.endpoints.fresh(endpoint.name)
-            event = self._prepare(endpoint, request)
-        self.limits.admit(endpoint, event.decision.lane)
-        (stored,) = self._commits.store([event])
-        if stored.kept is Kept.SOURCE_CHANGED:
-            (stored,) = self._commits.store([self._prepare(self.endpoints.fresh(endpoint.name), request)])
-        if stored.kept is Kept.SOURCE_CHANGED:
+            events, batch = self._prepare(endpoint, request)
+        if batch:
+            self.limits.admit_all(endpoint, Counter(event.decision.lane for event in events))
+        else:
+            self.limits.admit(endpoint, events[0].decision.lane)
+        stored = self._commits.store(events)
+        if any(one.kept is Kept.SOURCE_CHANGED for one in stored):
+            events, batch = self._prepare(self.endpoints.fresh(endpoint.name), request)
+            stored = self._commits.store(events)
+        if any(one.kept is Kept.SOURCE_CHANGED for one in stored):
             raise Unavailable("the source is being changed")
-        return stored
+        return Receipt(tuple(stored), batch)
 
     def close(self) -> None:
         """Finish what is under way and close every connection."""
@@ -82,32 +101,74 @@ class Receiver:
         self.limits.close()
         self._outbox.close()
         self.endpoints.close()
+        self.keyring.close()
         self.resources.close()
 
-    def _prepare(self, endpoint: Endpoint, request: Request) -> NewEvent:
-        secrets = endpoint.valid_secrets(datetime.fromtimestamp(request.received_at, UTC))
-        endpoint.kind.verify(request, secrets, endpoint.config)
-        incoming = endpoint.kind.normalise(request, secrets, endpoint.config, endpoint.name)
+    def _prepare(self, endpoint: Endpoint, request: Request) -> tuple[list[NewEvent], bool]:
+        kind, secrets = endpoint.kind, endpoint.valid_secrets(datetime.fromtimestamp(request.received_at, UTC))
+        self._verify(endpoint, request, secrets)
+        parts = kind.split(request, endpoint.config)
+        if parts is None:
+            incoming = kind.normalise(request, secrets, endpoint.config, endpoint.name)
+            return [self._prepared(endpoint, incoming, request.received_at)], False
+        found = [kind.normalise(part, secrets, endpoint.config, endpoint.name) for part in parts]
+        events = [self._prepared(endpoint, incoming, request.received_at) for incoming in found]
+        # Ids made in one millisecond have no order; where two events of a batch share a key, the first is to stand.
+        ids = sorted(event.id for event in events)
+        return [replace(event, id=made) for event, made in zip(events, ids, strict=True)], True
+
+    def _verify(self, endpoint: Endpoint, request: Request, secrets: Sequence[str]) -> None:
+        paths = endpoint.kind.key_paths(request)
+        keys = self.keyring.get(paths) if paths else None
+        if keys:
+            request = replace(request, public_keys=keys.found)
+        try:
+            endpoint.kind.verify(request, secrets, endpoint.config)
+        except SecretMissing:
+            if endpoint.kind.drops_on_4xx:
+                raise SourceNotReady from None
+            raise
+        except SignatureInvalid:
+            if keys and not keys.complete:
+                raise Unavailable("the key that the event is signed with can't be fetched now") from None
+            raise
+
+    def _prepared(self, endpoint: Endpoint, incoming: Incoming, received_at: float) -> NewEvent:
         return prepare(
             incoming,
-            self.endpoints.policies.decide(incoming, kind=endpoint.kind.name, at=request.received_at),
+            self.endpoints.policies.decide(incoming, kind=endpoint.kind.name, at=received_at),
             source_id=endpoint.id,
             revision=endpoint.revision,
-            received_at=request.received_at,
+            received_at=received_at,
             skew_s=self.resources.settings.version_skew_s,
         )
 
     def _store_group(self, events: Sequence[NewEvent], until: float) -> list[Stored]:
-        # With one key each, an event's key and row come in one statement, which needs no BEGIN and COMMIT around it.
-        opened = statement if all(len(event.keys) == 1 for event in events) else work
         began = time.monotonic()
         try:
-            with opened(self._engine) as session, self._watchdog.watching(session.fileno(), until):
-                stored = store(session, events)
-                session.commit()
+            stored = self._store_together(events, until)
+        except EntangledKeys:
+            stored = self._store_singly(events, until)
         finally:
             self.limits.committed(time.monotonic() - began)
         for event in stored:
             if event.publish:
                 self._outbox.put(Dispatch(Pointer(event.id, 0), event.lane, event.priority))
+        return stored
+
+    def _store_together(self, events: Sequence[NewEvent], until: float) -> list[Stored]:
+        # With one key each, an event's key and row come in one statement, which needs no BEGIN and COMMIT around it.
+        opened = statement if all(len(event.keys) == 1 for event in events) else work
+        with opened(self._engine) as session, self._watchdog.watching(session.fileno(), until):
+            stored = store(session, events)
+            session.commit()
+        return stored
+
+    def _store_singly(self, events: Sequence[NewEvent], until: float) -> list[Stored]:
+        """Store events one by one, in one transaction all the same: a batch among them stays all or nothing."""
+        with work(self._engine) as session, self._watchdog.watching(session.fileno(), until):
+            stored = [store(session, [event])[0] for event in events]
+            if len({one.kept is Kept.SOURCE_CHANGED for one in stored}) > 1:
+                raise Unavailable("a source is being changed")
+            session.commit()
         return stored

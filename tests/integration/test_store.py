@@ -10,8 +10,8 @@ import pytest
 from app import endpoints
 from app.bare import work
 from app.db import transaction
-from app.errors import Permanent, Transient
-from app.inbox.store import Kept, Stored, store
+from app.errors import Permanent
+from app.inbox.store import EntangledKeys, Kept, Stored, store
 from app.incoming import Clock, Operation, Version
 from app.models import Lane, Outcome, Status
 from tests.factories import Inbox, incoming, whsec
@@ -180,7 +180,7 @@ def test_events_of_one_group_that_need_each_others_keys_are_left_to_be_stored_si
     prepared = [inbox.prepared(event) for event in (replace(incoming(), external_id="one"), second, third)]
     ids = sorted(event.id for event in prepared)
     a, b, c = (replace(event, id=event_id) for event, event_id in zip(prepared, ids, strict=True))
-    with pytest.raises(Transient), work(inbox.engine) as session:
+    with pytest.raises(EntangledKeys), work(inbox.engine) as session:
         store(session, [c, b, a])
     answers = []
     for event in (c, b, a):

@@ -1,17 +1,21 @@
 """Owns apply: claimed events meet their entities, inside the caller's transaction. Never commits.
 
-Nothing is asked of the database here: what stands came with the fence, so every write travels with the COMMIT.
+What stands came with the fence, so every write travels with the COMMIT; only a product, which doesn't say what its
+prices are in, asks for its source's options.
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
+
+from sqlalchemy import text
 
 from app.bare import Executor
 from app.handlers import handler_for, writes
 from app.handlers.gate import Position, State, Verdict, judge
-from app.handlers.registry import NotProjectable, Row
+from app.handlers.registry import NotProjectable, Row, Shop
 from app.incoming import JsonValue, Operation, StoredEvent
 from app.jsontext import dump, parse, resolve
 from app.models import Outcome
@@ -23,6 +27,7 @@ _OUTCOMES = {
     Verdict.STALE: Outcome.STALE,
     Verdict.TOMBSTONED: Outcome.TOMBSTONED,
 }
+_SHOP = text("SELECT config ->> 'currency' FROM source WHERE id = :source_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,9 @@ def apply(session: Executor, fenced: Sequence[Fenced]) -> list[Applied]:
         if entity.winner is not None:
             event = fenced[entity.winner].event
             kept.append(writes.Kept(event, entity.state, entity.new))
-            rows.append(_rows(event, said[entity.winner], results[entity.winner].notes))
+            rows.append(
+                _rows(event, said[entity.winner], results[entity.winner].notes, partial(_shop, session, event))
+            )
     writes.entities(session, kept)
     writes.typed(session, kept, rows)
     facts = [place for place, one in enumerate(fenced) if one.event.fact and not one.fact_known]
@@ -113,19 +120,23 @@ def _meet(one: Fenced, said: JsonValue, place: int, standing: dict[writes.Owner,
     return result
 
 
-def _rows(event: StoredEvent, data: JsonValue, notes: list[dict[str, Any]]) -> Sequence[Row]:
+def _rows(event: StoredEvent, data: JsonValue, notes: list[dict[str, Any]], shop: Callable[[], Shop]) -> Sequence[Row]:
     """Return the typed rows in an entity's data; note where it lacks what they need."""
     handler = handler_for(event.entity_type)
-    if handler.rows is None or event.operation is Operation.DELETE:
+    if handler.model is None or event.operation is Operation.DELETE:
         return []
     try:
         if not isinstance(data, dict):
             raise NotProjectable("the sender's data isn't an object")
         # Of rows with the same key the last one stands.
-        return list({row["key"]: row for row in ({"key": "", **row} for row in handler.rows(data))}.values())
+        return list({row["key"]: row for row in ({"key": "", **row} for row in handler.rows_of(data, shop))}.values())
     except NotProjectable as error:
         notes.append({"step": "not projected", "detail": str(error)})
         return []
+
+
+def _shop(session: Executor, event: StoredEvent) -> Shop:
+    return Shop(session.execute(_SHOP, {"source_id": event.source_id}).scalar_one_or_none())
 
 
 def _position(event: StoredEvent) -> Position:

@@ -1,5 +1,6 @@
 """Owns how typed columns are read out of a sender's object: leniently where a value may be absent, never guessing."""
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
@@ -10,6 +11,7 @@ from app.incoming import JsonObject, JsonValue
 from app.versions import instant
 
 _MAX_DIGITS = 30
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def first(data: JsonObject, *names: str) -> JsonValue:
@@ -57,7 +59,7 @@ def flag(data: JsonObject, *names: str) -> bool | None:
 
 
 def time(data: JsonObject, *names: str) -> datetime | None:
-    """Return a field as an aware UTC time.
+    """Return a field as an aware UTC time; a bare date is its first moment.
 
     Raises:
         NotProjectable: it is there and isn't one.
@@ -65,6 +67,8 @@ def time(data: JsonObject, *names: str) -> datetime | None:
     value = first(data, *names)
     if value is None:
         return None
+    if isinstance(value, str) and _DATE.fullmatch(value):
+        value += "T00:00:00Z"
     try:
         return datetime.fromtimestamp(float(instant(value, names[0]).order), UTC)
     except (FieldInvalid, ValueError, OverflowError):

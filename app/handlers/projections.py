@@ -1,7 +1,7 @@
 """Owns which of a sender's fields fill which typed columns; one function a typed model."""
 
 from app.handlers import fields
-from app.handlers.registry import NotProjectable, Row
+from app.handlers.registry import NotProjectable, Row, Shop
 from app.incoming import JsonObject
 
 
@@ -29,7 +29,7 @@ def promotion(data: JsonObject) -> list[Row]:
             "code": fields.text(data, "code", "coupon_code"),
             "status": fields.text(data, "status", "state"),
             "starts_at": fields.time(data, "starts_at", "start_date", "from_date"),
-            "ends_at": fields.time(data, "ends_at", "end_date", "to_date"),
+            "ends_at": fields.time(data, "ends_at", "end_date", "to_date", "expiration_date"),
             "percent_off": fields.decimal(data, "percent_off", "percentage"),
             "amount_off": amount_off,
             "currency": currency,
@@ -47,11 +47,84 @@ def price(data: JsonObject) -> list[Row]:
     return [{"sku": sku, "amount": amount, "currency": currency, "compare_at": compare_at}]
 
 
+def product(data: JsonObject, shop: Shop) -> list[Row]:
+    """Return the prices in a product: of each of Shopify's variants, or Adobe's own and its special one."""
+    variants = data.get("variants")
+    if isinstance(variants, list):
+        return [_variant(variant, shop) for variant in variants if isinstance(variant, dict)]
+    if data.get("price") is None:
+        return []
+    regular, currency = fields.decimal(data, "price"), _currency(data, shop)
+    rows: list[Row] = [
+        {"sku": fields.text(data, "sku"), "amount": regular, "currency": currency, "compare_at": None},
+    ]
+    if data.get("special_price") not in (None, ""):
+        # Beside the other: its dates decide when it counts, and those go by.
+        rows.append(
+            {**rows[0], "key": "special", "amount": fields.decimal(data, "special_price"), "compare_at": regular}
+        )
+    return rows
+
+
+def _variant(variant: JsonObject, shop: Shop) -> Row:
+    amount, key = fields.decimal(variant, "price"), fields.text(variant, "id", "admin_graphql_api_id")
+    if amount is None or key is None:
+        raise NotProjectable("a variant needs its id and its price")
+    return {
+        "key": key,
+        "sku": fields.text(variant, "sku"),
+        "amount": amount,
+        "currency": _currency(variant, shop),
+        "compare_at": fields.decimal(variant, "compare_at_price"),
+    }
+
+
+def _currency(data: JsonObject, shop: Shop) -> str:
+    found = fields.currency(data, "currency", "currency_code") or shop.currency
+    if found is None:
+        raise NotProjectable("a price needs its currency: set the source's option currency")
+    return found
+
+
+def sales_rule(data: JsonObject, shop: Shop) -> list[Row]:
+    """Return the promotion that a price rule of Adobe's is."""
+    percent = fields.text(data, "simple_action") in {"by_percent", "to_percent"}
+    amount = fields.decimal(data, "discount_amount")
+    active = {"1": "active", "0": "inactive", "True": "active", "False": "inactive"}
+    return [
+        {
+            "name": fields.text(data, "name"),
+            "code": fields.text(data, "coupon_code"),
+            "status": active.get(str(data.get("is_active"))),
+            "starts_at": fields.time(data, "from_date"),
+            "ends_at": fields.time(data, "to_date"),
+            "percent_off": amount if percent else None,
+            "amount_off": None if percent else amount,
+            "currency": None if percent or amount is None else _currency(data, shop),
+        }
+    ]
+
+
+def catalog_release(data: JsonObject) -> list[Row]:
+    """Return the content item that a release of one of Elastic Path's catalogues is."""
+    attributes, meta = (held if isinstance(held, dict) else {} for held in (data.get("attributes"), data.get("meta")))
+    # Go's zero time is how Elastic Path's services may write "not yet".
+    times = {name: value for name, value in meta.items() if not str(value).startswith("0001-")}
+    return [
+        {
+            "title": fields.text({**data, **attributes}, "name", "id"),
+            "slug": None,
+            "status": fields.text(meta, "release_status"),
+            "published_at": fields.time(times, "published_at"),
+        }
+    ]
+
+
 def segment(data: JsonObject) -> list[Row]:
     """Return a segment's row."""
     return [
         {
-            "name": fields.text(data, "name", "title"),
+            "name": fields.text(data, "name", "title", "customer_group_code"),
             "definition": fields.text(data, "definition", "query", "rule"),
             "members": fields.integer(data, "members", "member_count", "size"),
         }

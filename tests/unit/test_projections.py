@@ -88,5 +88,8 @@ def test_content_a_currency_and_a_lead_take_their_fields() -> None:
 
 
 def test_every_handler_either_projects_or_not() -> None:
-    assert all((handler.model is None) == (handler.rows is None) for handler in HANDLERS.values())
+    assert all(
+        (handler.model is None) == (handler.rows is None and handler.shop_rows is None)
+        for handler in HANDLERS.values()
+    )
     assert handler_for("anything else").model is None

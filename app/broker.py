@@ -23,6 +23,7 @@ APPLY_EVENTS = "tasks.process.apply_events"
 APPLY_EVENTS_SHOWN = "tasks.process.apply_events.shown"
 """The same task, shown in Flower."""
 PURGE = "tasks.housekeeping.purge"
+CARRY_OUT = "tasks.housekeeping.carry_out_requests"
 MAX_PRIORITY = 9
 _CHUNK = 500
 _PER_MESSAGE = {Lane.HIGH: 20, Lane.MEDIUM: 50, Lane.LOW: 100}

@@ -96,7 +96,7 @@ def add(session: Session, vault: Vault, name: str, kind_name: str, secret: str, 
     elif source.removed_at is None:
         raise ConfigInvalid(f"there is a source {name!r} already; `tiercel sources rotate-secret` changes its secret")
     source.kind, source.config, source.enabled, source.removed_at = kind_name, options, True, None
-    source.secrets = [{"sealed": vault.seal(secret), "until": None}]
+    source.secrets, source.leaving_since = [{"sealed": vault.seal(secret), "until": None}], None
     _changed(source)
     session.flush()
     return source
@@ -157,6 +157,24 @@ def set_weight(session: Session, name: str, weight: int) -> Source:
     source = find(session, name)
     # Nothing that an event is verified with: its revision stays.
     source.weight, source.updated_at = weight, func.clock_timestamp()
+    return source
+
+
+def disable(source: Source) -> None:
+    """Disable a source: its endpoint takes nothing until it is enabled again."""
+    source.enabled = False
+    _changed(source)
+
+
+def enable(session: Session, name: str) -> Source:
+    """Enable a source again, also one whose sender had left.
+
+    Raises:
+        SourceUnknown: no such source.
+    """
+    source = find(session, name)
+    source.enabled, source.leaving_since = True, None
+    _changed(source)
     return source
 
 

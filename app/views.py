@@ -85,6 +85,7 @@ def source(source: Source) -> dict[str, Any]:
         "config": source.config,
         "enabled": source.enabled,
         "limit": None if source.limit_per_s is None else {"per_s": source.limit_per_s, "burst": source.limit_burst},
+        "leaving_since": source.leaving_since,
         "revision": source.revision,
         "weight": source.weight,
         "secrets": [{"until": kept.get("until")} for kept in source.secrets],

@@ -80,6 +80,7 @@ class Settings(BaseSettings):
     retry_cap_s: Annotated[float, Field(gt=0)] = 600.0
     retention_days: Annotated[int, Field(ge=1)] = 30
     dedup_days: Annotated[int, Field(ge=1)] = 90
+    request_grace_hours: Annotated[int, Field(ge=0, le=720)] = 72
 
     log_level: Annotated[str, Field(pattern="^(?i:debug|info|warning|error|critical)$")] = "INFO"
     log_format: Annotated[str, Field(pattern="^(json|text|auto)$")] = "auto"

@@ -1,5 +1,6 @@
 """Owns the Celery application: the composition root of the workers and of beat."""
 
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -7,7 +8,8 @@ import structlog
 from celery import Celery
 from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_process_shutdown
 
-from app.broker import APPLY_EVENTS, APPLY_EVENTS_SHOWN, PURGE, TRANSPORT_OPTIONS, queue_for, queue_name
+from app import requests
+from app.broker import APPLY_EVENTS, APPLY_EVENTS_SHOWN, CARRY_OUT, PURGE, TRANSPORT_OPTIONS, queue_for, queue_name
 from app.models import Lane
 from app.resources import Resources
 from config.logs import configure_logs
@@ -18,6 +20,7 @@ from tasks.process import process_pointers
 
 _LOG = structlog.get_logger()
 _PURGE_EVERY_S = 600.0
+_REQUESTS_EVERY_S = 60.0
 
 
 def celery_configuration(settings: Settings) -> dict[str, Any]:
@@ -61,7 +64,10 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "control_queue_durable": True,
         "control_queue_exclusive": False,
         "beat_schedule_filename": str(tiercel_home() / "beat-schedule"),
-        "beat_schedule": {"purge": {"task": PURGE, "schedule": _PURGE_EVERY_S}},
+        "beat_schedule": {
+            "purge": {"task": PURGE, "schedule": _PURGE_EVERY_S},
+            "requests": {"task": CARRY_OUT, "schedule": _REQUESTS_EVERY_S},
+        },
     }
 
 
@@ -91,6 +97,12 @@ def apply_events_shown(pairs: list[list[Any]]) -> None:
 def purge() -> None:
     """Delete what is past its retention."""
     _LOG.info("purged", action="purged", **housekeeping.purge(resources()))
+
+
+@celery.task(name=CARRY_OUT)
+def carry_out_requests() -> None:
+    """Carry out what senders asked for, where its time has come."""
+    requests.carry_out_due(resources().engine, timedelta(hours=settings().request_grace_hours))
 
 
 @celeryd_init.connect

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "lanes": ("app.cli.lanes:command", "Show each lane as it is now."),
     "priority": ("app.cli.priority:group", "The priority policy: which event goes to which lane, and why."),
     "reprioritise": ("app.cli.reprioritise:command", "Give events that already wait another lane."),
+    "requests": ("app.cli.requests:group", "What senders ask: to leave, to erase, to list."),
     "send": ("app.cli.send:command", "Sign and send events as a source's real sender would."),
     "sources": ("app.cli.sources:group", "Who may send: one endpoint each."),
 }

@@ -78,15 +78,16 @@ def command(  # noqa: PLR0913  # an option each
     body = None if body_given is None else given.raw(body_given, "--body")
     secret = None if secret_given is None else given.secret(secret_given)
     settings = read_settings()
-    target = _target(url or f"http://127.0.0.1:{settings.port}", name)
+    target = target_of(url or f"http://127.0.0.1:{settings.port}", name)
     if kind is not None and secret is not None:
         sender = Sender(KINDS[kind], secret, endpoints.check_config(KINDS[kind], given.config(config)))
     else:
-        sender = _known(settings, name, secret)
+        sender = known(settings, name, secret)
     _send(sender, target, type_, data, body, key, count)
 
 
-def _target(url: str, name: str) -> str:
+def target_of(url: str, name: str) -> str:
+    """Return a source's endpoint at a receiver. Exits where the URL isn't one."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
@@ -97,7 +98,12 @@ def _target(url: str, name: str) -> str:
     return f"{url.rstrip('/')}/webhooks/{quote(name, safe='')}"
 
 
-def _known(settings: Settings, name: str, secret: str | None) -> Sender:
+def known(settings: Settings, name: str, secret: str | None) -> Sender:
+    """Return a source as its sender, with its own secret unless one is given.
+
+    Raises:
+        SourceUnknown, SecretMissing, ConfigInvalid: there is none, or nothing can be signed as it.
+    """
     with session(settings) as opened:
         found = next((source for source in endpoints.listed(opened) if source.name == name), None)
         if found is None:
@@ -127,14 +133,19 @@ def _send(  # noqa: PLR0913  # what the options say
                 wanted = Wanted(own_key, type_, data, number, now, sender.secret, sender.config)
                 made = bodies.body(sender.kind.name, wanted)
             headers = sender.kind.sign(Outgoing(own_key, type_, made, now), sender.secret, sender.config)
-            answer = _post(http, target, made, {"content-type": "application/json", **headers})
+            answer = post(http, target, made, {"content-type": "application/json", **headers})
             click.echo(_line(answer))
             refused += not 200 <= answer.status_code < 300  # noqa: PLR2004  # RFC 9110, section 15.3
     if refused:
         raise click.exceptions.Exit(1)
 
 
-def _post(http: requests.Session, target: str, body: bytes, headers: dict[str, str]) -> requests.Response:
+def post(http: requests.Session, target: str, body: bytes, headers: dict[str, str]) -> requests.Response:
+    """Send one body and return the answer, whatever it is.
+
+    Raises:
+        Unavailable, ConfigInvalid: there is no answer, or the headers can't be sent.
+    """
     # Bytes, since the values stand for their Latin-1 bytes; a redirect must not carry the secret on.
     wire: Any = {name: value.encode("latin-1") for name, value in headers.items()}
     try:

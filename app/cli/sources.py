@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from app import endpoints, views
-from app.cli import given, show
+from app.cli import given, show, trial
 from app.cli.connect import read_settings, session
 from app.endpoints import Limit
 from app.sources import KINDS
@@ -22,6 +22,9 @@ _MOST_HOURS = 24 * 365
 @click.group("sources")
 def group() -> None:
     """Who may send: one endpoint each."""
+
+
+group.add_command(trial.command)
 
 
 @group.command("add", epilog="Example: tiercel sources add shop --kind elasticpath --secret - < secret.txt")
@@ -50,7 +53,7 @@ def list_(as_json: bool) -> None:
         return
     columns = ("name", "kind", "endpoint", "enabled", "weight", "secrets", "changed (UTC)")
     rows = [
-        (one["name"], one["kind"], one["path"], one["enabled"], one["weight"], _secrets(one), one["updated_at"])
+        (one["name"], one["kind"], one["path"], _enabled(one), one["weight"], _secrets(one), one["updated_at"])
         for one in shown
     ]
     show.table(columns, rows)
@@ -89,6 +92,19 @@ def weight_(name: str, weight: int, as_json: bool) -> None:
         opened.flush()
         shown = views.source(source)
     _changed(shown, f"has weight {weight} at", as_json)
+
+
+@group.command("enable", epilog="Example: tiercel sources enable shop")
+@click.argument("name")
+@show.as_json
+def enable(name: str, as_json: bool) -> None:
+    """Enable a source that was disabled, as after its sender left."""
+    with session(read_settings()) as opened:
+        source = endpoints.enable(opened, name)
+        opened.flush()
+        opened.refresh(source)
+        shown = views.source(source)
+    _changed(shown, "takes events again at", as_json)
 
 
 @group.command("remove", epilog="Example: tiercel sources remove shop --yes")
@@ -131,6 +147,11 @@ def _changed(shown: dict[str, Any], what: str, as_json: bool) -> None:
         show.json(shown)
     else:
         click.echo(f"{shown['name']} {what} {shown['path']}")
+
+
+def _enabled(shown: dict[str, Any]) -> str:
+    word = show.cell(shown["enabled"])
+    return f"{word}, leaving since {show.cell(shown['leaving_since'])}" if shown["leaving_since"] else word
 
 
 def _secrets(shown: dict[str, Any]) -> str:

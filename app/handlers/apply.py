@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import text
 
 from app.bare import Executor
-from app.handlers import handler_for, writes
+from app.handlers import handler_for, requests, writes
 from app.handlers.gate import Position, State, Verdict, judge
 from app.handlers.registry import NotProjectable, Row, Shop
 from app.incoming import JsonValue, Operation, StoredEvent
@@ -97,6 +97,9 @@ def apply(session: Executor, fenced: Sequence[Fenced]) -> list[Applied]:
     writes.typed(session, kept, rows)
     facts = [place for place, one in enumerate(fenced) if one.event.fact and not one.fact_known]
     writes.facts(session, [(fenced[place].event, said[place]) for place in facts])
+    for place in facts:
+        if handler_for(fenced[place].event.entity_type).asks:
+            requests.record(session, fenced[place].event, said[place])
     return [Applied(results[place].outcome, tuple(results[place].notes)) for place in range(len(fenced))]
 
 

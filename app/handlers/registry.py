@@ -36,6 +36,8 @@ class Handler:
     """Whether an owner may have several rows, so that those it no longer mentions are to be removed."""
     facts: frozenset[str] = field(default_factory=frozenset)
     """The verbs (last part of the event's type) whose events are facts as well as state."""
+    asks: bool = False
+    """Its events may ask to leave, to erase or to list (``app/handlers/requests.py``)."""
     always_fact: bool = False
     """Every event of this entity type is a fact as well."""
 

@@ -5,6 +5,7 @@ from app.models.desk import ApiKey, LaneState, Scope, Shed
 from app.models.entity import Entity, Fact
 from app.models.event import Event, EventConflict, EventKey, Lane, Outcome, Status
 from app.models.priority import PolicyState, PriorityChange, PriorityPolicy, PriorityShadow
+from app.models.request import RequestKind, RequestStatus, SenderRequest
 from app.models.source import Source
 from app.models.typed import Campaign, ContentItem, Currency, Lead, Owned, Price, Promotion, Segment
 
@@ -30,8 +31,11 @@ __all__ = [
     "PriorityPolicy",
     "PriorityShadow",
     "Promotion",
+    "RequestKind",
+    "RequestStatus",
     "Scope",
     "Segment",
+    "SenderRequest",
     "Shed",
     "Source",
     "Status",

@@ -32,4 +32,6 @@ class Source(Base):
     """Its share of a lane that several sources want, beside the others' weights."""
     created_at: Mapped[Instant] = mapped_column(server_default=func.now())
     updated_at: Mapped[Instant] = mapped_column(server_default=func.now())
+    leaving_since: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """When its sender said that it leaves (an uninstalled app); it is disabled after a grace period."""
     removed_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -1,0 +1,90 @@
+"""Owns ``tiercel requests``: what senders ask besides taking events, and a person's word on it."""
+
+import getpass
+from typing import Any
+
+import click
+import orjson
+
+from app import requests
+from app.cli import given, show
+from app.cli.connect import opened, read_settings, session
+from app.db import transaction
+from app.models import RequestKind, SenderRequest
+
+
+@click.group("requests")
+def group() -> None:
+    """What senders ask: to leave, to erase, to list."""
+
+
+@group.command("list", epilog="Example: tiercel requests list --all")
+@click.option("--all", "every", is_flag=True, help="Those that are done or dismissed, too.")
+@show.as_json
+def list_(every: bool, as_json: bool) -> None:
+    """List the requests that wait, newest first."""
+    with session(read_settings()) as open_session:
+        shown = [_view(request, source) for request, source in requests.listed(open_session, every=every)]
+    if as_json:
+        show.json(shown)
+        return
+    names = ("id", "source", "kind", "status", "subject", "received_at", "decided_by", "done_at")
+    rows = [[orjson.dumps(one[name]).decode() if name == "subject" else one[name] for name in names] for one in shown]
+    show.table([name.replace("_", " ") for name in names], rows)
+
+
+@group.command("show", epilog="Example: tiercel requests show 7")
+@click.argument("request_id", type=int)
+def show_(request_id: int) -> None:
+    """Show, as JSON, what is kept of the customer whom a request is about."""
+    with session(read_settings()) as open_session:
+        held = requests.held(open_session, requests.find(open_session, request_id))
+    held["entities"] = [{**one, "data": orjson.Fragment(one["data"])} for one in held["entities"]]
+    show.json(held)
+
+
+@group.command("confirm", epilog="Example: tiercel requests confirm 7 --yes")
+@click.argument("request_id", type=int)
+@click.option("--yes", is_flag=True, help="Don't ask.")
+def confirm(request_id: int, yes: bool) -> None:
+    """Carry out a request now: disable the source, erase, or note that the list was handed over."""
+    settings = read_settings()
+    with opened(settings) as engine:
+        with transaction(engine) as open_session:
+            kind = requests.find(open_session, request_id).kind
+        if not yes:
+            if not given.is_terminal():
+                raise click.UsageError("this can't be undone; say --yes to do it without being asked")
+            click.confirm(f"{_word(kind)}: do it? It can't be undone.", abort=True)
+        with transaction(engine) as open_session:
+            requests.confirm(open_session, request_id, getpass.getuser())
+        done = requests.carry_out(engine, request_id)
+    click.echo(f"request {request_id} is {'done' if done else 'confirmed, and goes on in the background'}")
+
+
+@group.command("dismiss", epilog="Example: tiercel requests dismiss 7")
+@click.argument("request_id", type=int)
+def dismiss(request_id: int) -> None:
+    """End a request without doing it; a source that was leaving stays."""
+    with session(read_settings()) as open_session:
+        requests.dismiss(open_session, request_id, getpass.getuser())
+    click.echo(f"request {request_id} is dismissed")
+
+
+def _word(kind: RequestKind) -> str:
+    return kind.name.lower().replace("_", " ")
+
+
+def _view(request: SenderRequest, source: str) -> dict[str, Any]:
+    return {
+        "id": request.id,
+        "source": source,
+        "kind": _word(request.kind),
+        "status": request.status.name.lower(),
+        "subject": request.subject,
+        "event_id": str(request.event_id),
+        "received_at": request.received_at,
+        "decided_by": request.decided_by,
+        "done_at": request.done_at,
+        "result": request.result,
+    }

@@ -1,0 +1,124 @@
+"""Owns ``tiercel sources test``: one event of a source's own to the running receiver, its verdict step by step."""
+
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import requests
+from sqlalchemy import Engine
+
+from app import endpoints
+from app.cli import bodies, given, show
+from app.cli.bodies import Wanted
+from app.cli.connect import opened, read_settings
+from app.cli.send import known, post, target_of
+from app.db import transaction
+from app.errors import TiercelError
+from app.inbox import read
+from app.models import Event, Outcome, Status
+from app.sources.kind import Outgoing
+from config.settings import Settings
+
+_APPLIED_S = 15.0
+_POLL_S = 0.1
+_CHECKS = ("receive", "verify", "normalise", "store")
+_FAILS_AT = {401: "verify", 400: "normalise", 503: "store"}
+"""HTTP status to the check that refused; any other is the first one's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing that was tried."""
+
+    name: str
+    good: bool
+    detail: str
+
+
+@click.command("test", epilog="Example: tiercel sources test shop")
+@click.argument("name")
+@click.option("--type", "type_", metavar="TYPE", help="The event's type; default: the kind's example.")
+@click.option("--secret", "secret_given", metavar="TEXT|-", help="The secret; default: the source's own.")
+@click.option("--url", metavar="URL", help="The receiver.  [default: http://127.0.0.1:$PORT]")
+@show.as_json
+def command(name: str, type_: str | None, secret_given: str | None, url: str | None, as_json: bool) -> None:
+    """Send one signed example to the running receiver and show the verdict, step by step.
+
+    The event is real: it is kept, and its entity is there afterwards. Exit code 1 if a step failed.
+    """
+    settings = read_settings()
+    secret = None if secret_given is None else given.secret(secret_given)
+    target = target_of(url or f"http://127.0.0.1:{settings.port}", name)
+    steps: list[Step] = []
+    with opened(settings) as engine:
+        for step in _steps(settings, engine, name, type_, secret, target):
+            steps.append(step)
+            if not as_json:
+                click.echo(f"{'ok' if step.good else 'FAILED':<8}{step.name:<11}{show.clean(step.detail)}")
+    if as_json:
+        show.json([{"step": step.name, "ok": step.good, "detail": step.detail} for step in steps])
+    if not all(step.good for step in steps):
+        raise click.exceptions.Exit(1)
+
+
+def _steps(  # noqa: PLR0913  # what the options say
+    settings: Settings, engine: Engine, name: str, type_: str | None, secret: str | None, target: str
+) -> Iterator[Step]:
+    try:
+        sender = known(settings, name, secret)
+        with transaction(engine) as session:
+            source = endpoints.find(session, name)
+            word = "enabled" if source.enabled else "disabled: tiercel sources enable"
+            yield Step("source", source.enabled, f"{name}, kind {source.kind}, {word}")
+        kind, now, key = sender.kind, time.time(), f"test_{uuid.uuid4().hex}"
+        maker = bodies.MAKERS[kind.name]
+        type_ = type_ or maker.default_type
+        body = bodies.body(kind.name, Wanted(key, type_, None, 1, now, sender.secret, sender.config))
+        headers = kind.sign(Outgoing(key, type_, body, now), sender.secret, sender.config)
+        yield Step("sign", True, f"{type_} as {', '.join(headers)}")
+        with requests.Session() as http:
+            http.trust_env = False
+            answer = post(http, target, body, {"content-type": "application/json", **headers})
+    except TiercelError as error:
+        yield Step("send", False, str(error))
+        return
+    refused = None if answer.ok else _FAILS_AT.get(answer.status_code, _CHECKS[0])
+    for check in _CHECKS:
+        yield Step(check, check != refused, _said(answer) if check in {refused, _CHECKS[-1]} else "passed")
+        if check == refused:
+            return
+    yield from _applied(engine, name, uuid.UUID(answer.json()["id"]))
+
+
+def _said(answer: requests.Response) -> str:
+    told: dict[str, Any] = answer.json() if "json" in answer.headers.get("content-type", "") else {}
+    if answer.ok:
+        return f"{answer.status_code}, event {told['id']}, lane {told['lane']}"
+    return f"{answer.status_code} {str(told.get('type', '')).rpartition('#')[2]}: {told.get('detail', answer.reason)}"
+
+
+def _applied(engine: Engine, name: str, event_id: uuid.UUID) -> Iterator[Step]:
+    end = time.monotonic() + _APPLIED_S
+    while (event := _event(engine, event_id)).status in {Status.PENDING, Status.PROCESSING}:
+        if time.monotonic() > end:
+            yield Step(
+                "apply", False, f"still {event.status.name.lower()} after {_APPLIED_S:.0f} s: are workers running?"
+            )
+            return
+        time.sleep(_POLL_S)
+    outcome = event.outcome.name.lower() if event.outcome else "none"
+    good = event.outcome in {Outcome.APPLIED, Outcome.UNCHANGED, Outcome.SUPERSEDED, Outcome.STALE}
+    yield Step("apply", good, f"{outcome}{f': {event.error}' if event.error else ''}")
+    if good:
+        where = f"/v1/entities/{name}/{event.entity_type}/{event.entity_id}"
+        with transaction(engine) as session:
+            entity = read.entity(session, name, event.entity_type, event.entity_id)
+            yield Step("entity", True, f"{where} at version {entity.version_text or 'of its arrival'}")
+
+
+def _event(engine: Engine, event_id: uuid.UUID) -> Event:
+    with transaction(engine) as session:
+        return read.event(session, event_id)[0]

@@ -1,0 +1,136 @@
+"""Owns the SQL of erasing and of listing what is kept of a customer or a whole source; never commits.
+
+An erased entity stays as a final tombstone without data, so that no late or replayed event brings it back. An erased
+event keeps its row, key and outcome, and loses its body.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import text
+
+from app.bare import Executor
+from app.models import Base, Owned
+
+_KEYS = "SELECT * FROM unnest(CAST(:types AS text[]), CAST(:ids AS text[])) AS k(entity_type, entity_id)"
+_MINE = f"source_id = :source_id AND (entity_type, entity_id) IN ({_KEYS})"
+_LEADS = text("""
+SELECT entity_type, entity_id FROM lead WHERE source_id = :source_id AND lower(email) = lower(:email)
+""")
+_TOMBSTONES = text(f"""
+INSERT INTO entity AS e (source_id, entity_type, entity_id, version, version_text, sequence, operation, fingerprint,
+                         final, data, event_id, applied_at)
+SELECT :source_id, k.entity_type, k.entity_id, extract(epoch FROM now()), NULL, 0, 3, '\\x', true, NULL, :event_id,
+       now()
+FROM ({_KEYS}) k ORDER BY k.entity_type, k.entity_id
+ON CONFLICT (source_id, entity_type, entity_id) DO UPDATE
+SET data = NULL, version = greatest(e.version, excluded.version), version_text = NULL, operation = 3,
+    fingerprint = '\\x', final = true, event_id = excluded.event_id, applied_at = now()
+RETURNING 1
+""")
+_BLANK = "payload = '{}', data_pointer = '', error = NULL"
+_BLANK_EVENTS = text(f"UPDATE event SET {_BLANK} WHERE {_MINE} AND payload <> '{{}}' RETURNING id")
+_BLANK_EVENT = text(f"UPDATE event SET {_BLANK} WHERE id = :event_id AND payload <> '{{}}' RETURNING id")
+_CONFLICTS = text("DELETE FROM event_conflict WHERE event_id = ANY(CAST(:ids AS uuid[]))")
+_DROP_LEADS = text(f"DELETE FROM lead WHERE {_MINE} RETURNING 1")
+_BLANK_ENTITY = text("UPDATE entity SET data = NULL WHERE event_id = :event_id AND data IS NOT NULL")
+_BLANK_SOME = text("""
+UPDATE event SET payload = '{}', data_pointer = '', error = NULL,
+       status = CASE WHEN status = 0 THEN 2 ELSE status END,
+       outcome = CASE WHEN status = 0 THEN 5 ELSE outcome END,
+       finished_at = CASE WHEN status = 0 THEN now() ELSE finished_at END
+WHERE id IN (SELECT id FROM event WHERE source_id = :source_id AND received_at <= :until AND status <> 1
+             AND (payload <> '{}' OR status = 0) AND id <> :event_id LIMIT :batch FOR UPDATE SKIP LOCKED)
+RETURNING id
+""")
+_LEFT = text("""
+SELECT EXISTS (SELECT 1 FROM event WHERE source_id = :source_id AND received_at <= :until AND id <> :event_id
+               AND (payload <> '{}' OR status < 2))
+""")
+_DATA = text(f"SELECT entity_type, entity_id, data FROM entity WHERE {_MINE} AND data IS NOT NULL ORDER BY 1, 2")
+_EVENTS = text(f"SELECT id, type, received_at FROM event WHERE {_MINE} AND payload <> '{{}}' ORDER BY id")
+_OWNED = sorted(model.__tablename__ for model in Owned.__subclasses__() if issubclass(model, Base))
+_TABLES = (*_OWNED, "lead", "fact", "entity")
+
+Keys = Sequence[tuple[str, str]]
+
+
+def customer_keys(session: Executor, source_id: int, subject: dict[str, Any]) -> Keys:
+    """Return (entity type, id) of all that is kept under a customer's own id, orders and email."""
+    customer = str(subject["customer_id"])
+    gid = f"gid://shopify/Customer/{customer}"
+    found = [("customer", customer), ("customer", gid), ("customer_tags", gid), ("customer_tags", customer)]
+    found += [("order", order) for order in subject.get("orders") or []]
+    member = text("""
+SELECT entity_type, entity_id FROM entity
+WHERE source_id = :source_id AND entity_type = 'segment_membership' AND entity_id LIKE :ending
+""")
+    values = {"source_id": source_id, "ending": f"%/{_like(gid)}"}
+    found += [(row[0], row[1]) for row in session.execute(member, values)]
+    if subject.get("email"):
+        values = {"source_id": source_id, "email": subject["email"]}
+        found += [(row[0], row[1]) for row in session.execute(_LEADS, values)]
+    return sorted(set(found))
+
+
+def listed(session: Executor, source_id: int, keys: Keys) -> dict[str, Any]:
+    """Return what is kept of these entities: their data as canonical JSON text, and the events that brought it."""
+    values = _values(source_id, keys)
+    entities = [{"type": row[0], "id": row[1], "data": row[2]} for row in session.execute(_DATA, values)]
+    events = [{"id": str(row[0]), "type": row[1], "received_at": row[2]} for row in session.execute(_EVENTS, values)]
+    return {"entities": entities, "events": events}
+
+
+def entities(session: Executor, source_id: int, event_id: object, keys: Keys) -> dict[str, int]:
+    """Erase entities, their typed rows, leads and events; return how many of each."""
+    values = {**_values(source_id, keys), "event_id": event_id}
+    blanked = [row[0] for row in session.execute(_BLANK_EVENTS, values)]
+    session.execute(_CONFLICTS, {"ids": [str(one) for one in blanked]})
+    typed = sum(
+        len(session.execute(text(f"DELETE FROM {table} WHERE {_MINE} RETURNING 1"), values).all())  # noqa: S608  # ours
+        for table in _OWNED
+    )
+    return {
+        "events": len(blanked),
+        "typed_rows": typed,
+        "leads": len(session.execute(_DROP_LEADS, values).all()),
+        "entities": len(session.execute(_TOMBSTONES, values).all()),
+    }
+
+
+def some_of_source(session: Executor, source_id: int, event_id: object, until: object, batch: int) -> dict[str, int]:
+    """Erase a batch of what a source sent until a time: events first, then rows; return how many of each."""
+    values = {"source_id": source_id, "event_id": event_id, "until": until, "batch": batch}
+    blanked = [row[0] for row in session.execute(_BLANK_SOME, values)]
+    session.execute(_CONFLICTS, {"ids": [str(one) for one in blanked]})
+    if blanked:
+        return {"events": len(blanked)}
+    gone = {}
+    for table in _TABLES:
+        statement = f"""
+DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE source_id = :source_id LIMIT :batch))
+RETURNING 1
+"""  # noqa: S608  # ours
+        if rows := len(session.execute(text(statement), values).all()):
+            gone[table] = rows
+    return gone
+
+
+def is_left(session: Executor, source_id: int, event_id: object, until: object) -> bool:
+    """Tell whether an event of the time before is still to be erased, as one that a worker has just now."""
+    found = session.execute(_LEFT, {"source_id": source_id, "event_id": event_id, "until": until})
+    return bool(found.scalar_one())
+
+
+def request_itself(session: Executor, event_id: object) -> None:
+    """Erase the body of the request's own event, which names the customer."""
+    session.execute(_BLANK_EVENT, {"event_id": event_id})
+    session.execute(_BLANK_ENTITY, {"event_id": event_id})
+
+
+def _values(source_id: int, keys: Keys) -> dict[str, Any]:
+    return {"source_id": source_id, "types": [key[0] for key in keys], "ids": [key[1] for key in keys]}
+
+
+def _like(literal: str) -> str:
+    return literal.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")

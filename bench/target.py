@@ -201,4 +201,6 @@ def new_secret(kind: str) -> str:
     """Return a new secret as this kind's senders have them."""
     if kind == "standard":
         return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
+    if kind == "squarespace":
+        return secrets.token_hex(32)
     return secrets.token_urlsafe(24)

@@ -8,7 +8,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test check demo bench soak test-versions lock clean runtime dev
+.PHONY: help up test test-foreign check demo bench soak test-versions lock clean runtime dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -22,6 +22,9 @@ up: ## set up everything and run it here; Ctrl-C stops it (PORT, FLOWER_PORT, TI
 
 test: dev ## set up everything and run the tests, without the long ones
 	$(PY) -m pytest $(ARGS)
+
+test-foreign: dev ## what signers and verifiers of other people say to ours (npm's, too, where node is)
+	CI=1 $(PY) -m pytest tests/foreign $(ARGS)
 
 check: dev ## what CI runs: format, lint, types, imports, dependencies, compose, tests with coverage, known vulnerabilities
 	@deploy/check.sh

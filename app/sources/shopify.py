@@ -19,6 +19,8 @@ from app.sources.kind import Config, Kind, Outgoing, Request
 from app.sources.shopify_topics import Topic
 
 MIN_SECRET_CHARS = 8
+API_VERSION = "2026-07"
+"""What ``sign`` says; what is received may be of any."""
 _TIMES = ("updated_at", "lastEditDate", "occurredAt", "deleted_at")
 _FAMILIES = ("x-shopify-", "shopify-")
 
@@ -133,6 +135,7 @@ def sign(outgoing: Outgoing, secret: str, config: ShopifyConfig) -> dict[str, st
         "x-shopify-webhook-id": key,
         "x-shopify-event-id": key,
         "x-shopify-shop-domain": config.shop or "example.myshopify.com",
+        "x-shopify-api-version": API_VERSION,
         "x-shopify-triggered-at": fields.rfc3339(outgoing.sent_at),
     }
 

@@ -19,7 +19,10 @@ WHSEC_2 = "whsec_" + base64.b64encode(b"some other key of thirty-two ...").decod
 SECRETS = dict.fromkeys(KINDS, "it's a secret to everybody") | {"standard": WHSEC, "squarespace": "a0" * 32}
 OTHERS = dict.fromkeys(KINDS, "it's a secret to anybody") | {"standard": WHSEC_2, "squarespace": "a1" * 32}
 NOT_SIGNED = {
-    "shopify": {f"x-shopify-{name}" for name in ("topic", "webhook-id", "event-id", "shop-domain", "triggered-at")},
+    "shopify": {
+        f"x-shopify-{name}"
+        for name in ("topic", "webhook-id", "event-id", "shop-domain", "triggered-at", "api-version")
+    },
     "cloudevents": {"content-type"},
 }
 """Headers of a kind that its verification can do without."""

@@ -35,7 +35,7 @@ demo: runtime ## beside a running `make up`: send a flash-sale day and show what
 bench: dev ## beside a running `make up`: measure latency, then how much the door takes
 	$(PY) -m bench.latency $(ARGS)
 
-soak: runtime ## beside a running `make up`: 10,000 mutated requests, and what must still hold
+soak: runtime ## beside a running `make up`: 50,000 mutated requests to every kind, and what must still hold
 	$(PY) -m bench.soak.fuzz $(ARGS)
 
 test-versions: dev ## integration and acceptance tests on old and new servers (root on Debian; debootstrap)

@@ -138,7 +138,7 @@ def odd_time(dice: Random, body: Body) -> bytes:
     changed = deepcopy(body)
     value = dice.choice(_TIMES)
     for path in _paths(changed):
-        if path[-1] in {"timestamp", "updated_at", "created_at", "revision"}:
+        if path[-1] in {"timestamp", "updated_at", "created_at", "revision", "time"}:
             _at(changed, path[:-1])[path[-1]] = value
     return to_json(changed)
 

@@ -22,10 +22,12 @@ from sqlalchemy import func, select
 
 from app.db import transaction
 from app.models import Event, Outcome, Source, Status
+from app.sources import KINDS
 from bench.soak import leaks
 from bench.soak.bodies import to_json
 from bench.soak.call import Call, Said, call
-from bench.soak.mutants import SOURCES, calls, sound
+from bench.soak.mutants import calls
+from bench.soak.sound import SOURCES, sound
 from bench.target import NotRunning, Sender, Target, find_target, senders
 
 THREADS = 4
@@ -115,9 +117,9 @@ def _check_alive(target: Target, report: Report, made: Mapping[str, Sender]) -> 
             body = to_json({**sound(sender.kind, 0, f"good-{secrets.token_hex(4)}")})
             headers = sender.sign(f"good-{secrets.token_hex(8)}", "price.updated", body, time.time())
             answer = door.send(
-                "POST", f"/webhooks/{sender.name}", body, {"Content-Type": "application/json", **headers}
+                "POST", f"/webhooks/{sender.name}", body, {"content-type": "application/json", **headers}
             )
-            if answer.status != 202:
+            if answer.status != KINDS[sender.kind].accepted_status:
                 report.failures.append(f"a good event of {sender.kind} got {answer.status} {answer.title} afterwards")
                 continue
             outcome = _outcome(target, answer.json()["id"])
@@ -180,7 +182,7 @@ def _table(report: Report) -> Table:
 def main() -> int:
     """Fuzz, show, and return the exit status: 1 where something doesn't hold."""
     parser = argparse.ArgumentParser(prog="python -m bench.soak.fuzz", description="Send mutated requests.")
-    parser.add_argument("--count", type=int, default=10_000, help="requests (%(default)s)")
+    parser.add_argument("--count", type=int, default=50_000, help="requests (%(default)s)")
     parser.add_argument("--seed", type=int, default=None, help="repeats a run's mutations")
     parser.add_argument("--logs", type=Path, action="append", default=[], help="a log, or a folder of logs, to search")
     words = parser.parse_args()

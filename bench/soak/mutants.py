@@ -4,30 +4,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from random import Random
-from typing import Any
 
 from bench.soak.bodies import BODIES, to_json
 from bench.soak.call import Call, Headers
+from bench.soak.sound import sound
 from bench.target import Sender, new_secret
 
-SOURCES: dict[str, tuple[str, dict[str, Any]]] = {
-    "fuzz-standard": ("standard", {}),
-    "fuzz-elasticpath": ("elasticpath", {}),
-    "fuzz-github": ("hmac", {}),
-    "fuzz-stripe": (
-        "hmac",
-        {"header": "stripe-signature", "signed_timestamp": True, "key_pointer": "/id", "data_pointer": "/data"},
-    ),
-    "fuzz-counter": (
-        "hmac",
-        {
-            "key_header": "x-key",
-            "version_pointer": "/revision",
-            "version_clock": "counter",
-            "sequence_pointer": "/seq",
-        },
-    ),
-}
 _METHODS = (b"GET", b"PUT", b"DELETE", b"PATCH", b"TRACE", b"OPTIONS", b"HEAD", b"CONNECT", b"post", b"FOO", b"P" * 30)
 _TAILS = (b"/", b"/x", b"%00", b"%ff", b"%2e%2e", b"?a=1&a=2", b"?%ff=%00", b";x=1", b"#x", b"%", b"%zz", b"/../..")
 _PATHS = (
@@ -91,7 +73,26 @@ _STRANGE = (
         b"NaN",
     ),
 )
-_SIGNING = (b"webhook-id", b"webhook-timestamp", b"webhook-signature", b"x-hub-signature-256", b"stripe-signature")
+_SIGNING = (
+    *(b"webhook-id", b"webhook-timestamp", b"webhook-signature", b"x-hub-signature-256", b"stripe-signature"),
+    *(b"x-shopify-hmac-sha256", b"squarespace-signature", b"authorization", b"x-signature", b"x-adobe-signature"),
+    # Never both a digital signature and a path of Adobe's form: that would ask Adobe for a key.
+    *(b"x-adobe-digital-signature-1", b"x-adobe-digital-signature-2", b"shopify-hmac-sha256"),
+)
+_UNSIGNED = (
+    *(b"x-shopify-topic", b"x-shopify-webhook-id", b"x-shopify-event-id", b"x-shopify-triggered-at", b"shopify-topic"),
+    *(b"x-shopify-shop-domain", b"x-key", b"ce-id", b"ce-type", b"ce-source", b"ce-data", b"ce-", b"ce-specversion"),
+    *(b"ce-subject", b"ce-time", b"content-language", b"x-adobe-event-id", b"x-adobe-public-key1-path"),
+)
+_UNSIGNED_VALUES = (
+    *(b"products/update", b"products/delete", b"customers/redact", b"shop/redact", b"app/uninstalled", b"a/b", b"/"),
+    *(b"customer.left_segment", b"%00", b"%ff", b"%", b"%zz", b"1.0", b"0.3", b"price.deleted", b"/../x.pem"),
+    *(b"2026-01-01T00:00:00Z", b"9999-12-31T23:59:59Z", b"https://evil.example/x.pem", b"a" * 600),
+)
+_BATCHES = (
+    *(b"application/cloudevents-batch+json", b"application/x-ndjson", b"application/jsonl", b"application/ndjson"),
+    *(b"application/cloudevents+json", b"application/cloudevents-batch", b"application/cloudevents+avro"),
+)
 _FRAMINGS: tuple[Headers, ...] = (
     ((b"Host", b"x"), (b"Content-Length", b"10")),
     ((b"Host", b"x"), (b"Content-Length", b"999999")),
@@ -148,6 +149,9 @@ def calls(seed: int, count: int, senders: Mapping[str, Sender], canary: str, key
         _odd_key,
         _odd_framing,
         _odd_version,
+        _odd_unsigned,
+        _odd_batch,
+        _odd_hello,
     ]
     for number in range(count):
         sender = senders[roles[number % len(roles)]]
@@ -160,23 +164,11 @@ def calls(seed: int, count: int, senders: Mapping[str, Sender], canary: str, key
             yield _desk(dice, canary, key)
 
 
-def sound(kind: str, number: int, mark: str = "sound") -> dict[str, Any]:
-    """Return a body that this kind's senders could send; ``mark`` stands in its id, its texts and a key."""
-    at = f"2026-01-01T00:00:{number % 60:02d}Z"
-    data = {"id": f"{mark}-{number % 500}", "amount": "1.00", "currency": "EUR", "note": mark, mark: 1}
-    if kind == "elasticpath":
-        entity = {**data, "type": "price", "meta": {"timestamps": {"created_at": at, "updated_at": at}}}
-        shared = {"id": f"{mark}-{number}", "triggered_by": "price.updated", "integration": {"id": "i", "name": mark}}
-        return {**shared, "attempt": 1, "resources": "{}", "payload": {"data": entity}}
-    body = {"id": f"{mark}-{number}", "type": "price.updated", "timestamp": at, "revision": number, "seq": number % 3}
-    return {**body, "data": {**data, "updated_at": at}}
-
-
 def signed(sender: Sender, body: bytes, number: int) -> Headers:
     """Return the headers of a rightly signed body."""
     given = sender.sign(f"msg-{number}", "price.updated", body, time.time())
-    pairs = tuple((name.encode(), value.encode("latin-1")) for name, value in given.items())
-    return ((b"Content-Type", b"application/json"), *pairs)
+    pairs = tuple((name.encode(), value.encode("latin-1")) for name, value in given.items() if name != "content-type")
+    return ((b"Content-Type", given.get("content-type", "application/json").encode()), *pairs)
 
 
 def _path(sender: Sender) -> bytes:
@@ -231,6 +223,43 @@ def _odd_key(dice: Random, sender: Sender, _canary: str, number: int) -> Call:
     given = sender.sign(dice.choice(keys), "price.updated", body, time.time())
     pairs = tuple((name.encode(), value.encode("latin-1")) for name, value in given.items())
     return Call("odd key", True, _path(sender), body, ((b"Content-Type", b"application/json"), *pairs))
+
+
+def _odd_unsigned(dice: Random, sender: Sender, _canary: str, number: int) -> Call:
+    """A rightly signed body under other headers than its sender gave it."""
+    body = to_json(sound(sender.kind, number))
+    headers = dict(signed(sender, body, number))
+    for name in dice.sample(_UNSIGNED, dice.randrange(1, 5)):
+        headers[name] = dice.choice((*_UNSIGNED_VALUES, *_STRANGE))
+    if dice.random() < 0.4:
+        headers[b"Content-Type"] = b"application/json"
+    return Call("odd unsigned headers", True, _path(sender), body, tuple(headers.items()))
+
+
+def _odd_batch(dice: Random, sender: Sender, canary: str, number: int) -> Call:
+    """Several bodies, some of them mutated, as an array or as lines, whatever the kind takes."""
+    right = dice.random() < 0.6
+    mark = "sound" if right else canary
+    names = [dice.choice(["sound", "sound", *BODIES]) for _ in range(dice.choice((0, 1, 3, 20)))]
+    whole = [sound(sender.kind, number * 20 + at, mark) for at in range(len(names))]
+    parts = [
+        to_json(one) if name in {"sound", "big"} else BODIES[name](dice, one)
+        for name, one in zip(names, whole, strict=True)
+    ]
+    body = dice.choice((b"[" + b",".join(parts) + b"]", b"\n".join(parts), b"\r\n".join(parts) + b"\n\n"))
+    signer = sender if right else replace(sender, secret=new_secret(sender.kind))
+    headers = tuple(pair for pair in signed(signer, body, number) if pair[0] != b"Content-Type")
+    return Call("odd batch", right, _path(sender), body, ((b"Content-Type", dice.choice(_BATCHES)), *headers))
+
+
+def _odd_hello(dice: Random, sender: Sender, _canary: str, _number: int) -> Call:
+    """A vendor's handshake, or something like one."""
+    query = dice.choice(
+        (b"", b"?challenge=abc", b"?challenge=%0d%0aX:y", b"?challenge=" + b"a" * 3_000, b"?challenge")
+    )
+    origin = dice.choice((b"shop.example", b"*", b"<script>", b"a\xff", b"", b"a" * 300))
+    headers = ((b"WebHook-Request-Origin", origin), (b"WebHook-Request-Callback", b"http://127.0.0.1:1/x"))
+    return Call("odd hello", False, _path(sender) + query, b"", headers, dice.choice((b"GET", b"OPTIONS", b"HEAD")))
 
 
 def _odd_framing(dice: Random, sender: Sender, canary: str, number: int) -> Call:

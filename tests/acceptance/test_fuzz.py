@@ -6,10 +6,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from app.sources import KINDS
 from bench.soak import leaks
 from bench.soak.bodies import to_json
 from bench.soak.fuzz import fuzz
-from bench.soak.mutants import sound
+from bench.soak.sound import SOURCES, sound
 from bench.target import Target, senders
 from tests.acceptance.conftest import System
 
@@ -27,6 +28,10 @@ def test_300_mutated_requests_get_2xx_or_4xx_and_nothing_unverified_is_kept_or_l
     assert report.failures == []
     assert report.sent == 300
     assert canary not in system.log_text()
+
+
+def test_every_kind_of_sender_is_fuzzed() -> None:
+    assert {kind for kind, _ in SOURCES.values()} == set(KINDS)
 
 
 def test_the_search_for_leaks_finds_what_a_verified_body_held(target: Target) -> None:

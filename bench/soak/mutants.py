@@ -246,10 +246,20 @@ def _odd_batch(dice: Random, sender: Sender, canary: str, number: int) -> Call:
         to_json(one) if name in {"sound", "big"} else BODIES[name](dice, one)
         for name, one in zip(names, whole, strict=True)
     ]
-    body = dice.choice((b"[" + b",".join(parts) + b"]", b"\n".join(parts), b"\r\n".join(parts) + b"\n\n"))
+    forms = {
+        b"array": b"[" + b",".join(parts) + b"]",
+        b"lines": b"\n".join(parts),
+        b"crlf": b"\r\n".join(parts) + b"\n\n",
+    }
+    content_type, form = dice.choice(_BATCHES), dice.choice(list(forms))
+    if dice.random() < 0.6:
+        # As the kind takes them.
+        array = sender.kind == "cloudevents"
+        content_type, form = (_BATCHES[0], b"array") if array else (_BATCHES[1], b"lines")
+    body = forms[form]
     signer = sender if right else replace(sender, secret=new_secret(sender.kind))
     headers = tuple(pair for pair in signed(signer, body, number) if pair[0] != b"Content-Type")
-    return Call("odd batch", right, _path(sender), body, ((b"Content-Type", dice.choice(_BATCHES)), *headers))
+    return Call("odd batch", right, _path(sender), body, ((b"Content-Type", content_type), *headers))
 
 
 def _odd_hello(dice: Random, sender: Sender, _canary: str, _number: int) -> Call:

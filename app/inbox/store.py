@@ -163,6 +163,17 @@ FROM event_key k LEFT JOIN event e ON e.id = k.event_id
 WHERE k.source_id = :source_id AND k.digest = ANY(CAST(:digests AS bytea[]))
 """)
 
+_FIND_REPEATED = text("""
+SELECT x.id, k.event_id, k.lane AS key_lane, e.status, e.outcome, e.lane
+FROM unnest(CAST(:ids AS uuid[]), CAST(:source_ids AS int[]), CAST(:digests AS bytea[]),
+            CAST(:fingerprints AS bytea[])) AS x(id, source_id, digest, fingerprint)
+JOIN event_key k ON k.source_id = x.source_id AND k.digest = x.digest AND k.fingerprint = x.fingerprint
+                AND k.event_id <> x.id
+LEFT JOIN event e ON e.id = k.event_id
+""")
+_MANY = 5
+"""With fewer, each is asked for by itself, which tells everything about it."""
+
 _DROP_KEYS = text("""
 DELETE FROM event_key WHERE source_id = :source_id AND digest = ANY(CAST(:digests AS bytea[])) AND event_id = :own
 """)
@@ -185,8 +196,11 @@ def store(session: Executor, events: Sequence[NewEvent]) -> list[Stored]:
     """
     group = {event.id for event in events}
     direct = {row[0]: row[1] for row in session.execute(_STORE, {**_keys(events), **_columns(events)})}
+    known = _repeated(session, [event for event in events if event.id not in direct])
     return [
-        _new(event, publish=direct[event.id]) if event.id in direct else _first(session, event, group - direct.keys())
+        _new(event, publish=direct[event.id])
+        if event.id in direct
+        else known.get(event.id) or _first(session, event, group - direct.keys())
         for event in events
     ]
 
@@ -239,6 +253,34 @@ def _new(event: NewEvent, *, publish: bool) -> Stored:
     return Stored(Kept.NEW, event.id, status, outcome, lane, priority, publish)
 
 
+def _repeated(session: Executor, events: Sequence[NewEvent]) -> dict[uuid.UUID, Stored]:
+    """Return, by their ids, the plain duplicates among many events, found in one go: a batch may come again whole."""
+    plain = [event for event in events if len(event.keys) == 1]
+    if len(plain) < _MANY:
+        return {}
+    values = {
+        "ids": [str(event.id) for event in plain],
+        "source_ids": [event.source_id for event in plain],
+        "digests": [event.keys[0] for event in plain],
+        "fingerprints": [event.fingerprint for event in plain],
+    }
+    return {row[0]: _duplicate(Kept.DUPLICATE, row[1:]) for row in session.execute(_FIND_REPEATED, values)}
+
+
+def _duplicate(kept: Kept, first: Sequence[Any]) -> Stored:
+    """Return the answer that names the first event: (its id, its key's lane, its status, outcome and lane)."""
+    event_id, key_lane, status, outcome, lane = first
+    # The first one's row may have been purged; its key outlives it.
+    purged = status is None
+    return Stored(
+        kept,
+        event_id,
+        Status.COMPLETED if purged else Status(status),
+        None if outcome is None else Outcome(outcome),
+        Lane(key_lane if purged else lane),
+    )
+
+
 def _first(session: Executor, event: NewEvent, unstored: set[uuid.UUID]) -> Stored:
     mine = {"own": event.id, "source_id": event.source_id}
     own = [bytes(row[0]) for row in session.execute(_WON_KEYS, {**mine, "digests": list(event.keys)})]
@@ -262,12 +304,4 @@ def _first(session: Executor, event: NewEvent, unstored: set[uuid.UUID]) -> Stor
         session.execute(_DROP_KEYS, {**mine, "digests": own})
         conflict = {"event_id": first[1], "fingerprint": event.fingerprint, "payload": event.payload}
         session.execute(_KEEP_CONFLICT, {**conflict, "received_at": event.received_at})
-    # The first one's row may have been purged; its key outlives it.
-    purged = first[4] is None
-    return Stored(
-        Kept.DUPLICATE if same else Kept.CONFLICT,
-        first[1],
-        Status.COMPLETED if purged else Status(first[4]),
-        None if first[5] is None else Outcome(first[5]),
-        Lane(first[3] if purged else first[6]),
-    )
+    return _duplicate(Kept.DUPLICATE if same else Kept.CONFLICT, (first[1], *first[3:7]))

@@ -1,7 +1,4 @@
-"""Owns the kind ``squarespace``: Squarespace's webhook subscriptions. Source: developers.squarespace.com, "Webhooks".
-
-The body is all that is signed, and all that is read: no header but the signature counts.
-"""
+"""Owns the kind ``squarespace``: webhook subscriptions of developers.squarespace.com. Only the signed body is read."""
 
 import hashlib
 import hmac

@@ -28,7 +28,7 @@ def _receive(kind_name: str, delivery: JsonObject) -> Incoming:
     return kind.normalise(request, delivery["secrets"], config, "shop")
 
 
-def _normal_form(incoming: Incoming) -> JsonObject:
+def normal_form(incoming: Incoming) -> JsonObject:
     version = incoming.version
     return {
         **{name: getattr(incoming, name) for name in Incoming.__dataclass_fields__},
@@ -48,7 +48,7 @@ def test_a_delivery_becomes_what_its_fixture_says(path: Path) -> None:
             _receive(path.parent.name, delivery)
         assert type(raised.value).__name__ == delivery["refused"]
         return
-    got = _normal_form(_receive(path.parent.name, delivery))
+    got = normal_form(_receive(path.parent.name, delivery))
     expected = delivery["expect"]
     assert dump({name: got[name] for name in expected}) == dump(expected)
     assert got["source"] == "shop"

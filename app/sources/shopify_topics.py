@@ -13,8 +13,8 @@ from app.sources import fields, names
 
 PRIVACY = "privacy_request"
 _TOPIC = re.compile(r"([a-z][a-z0-9_]*)([/.])([a-z][a-z0-9_]*)")
-_STATE_VERBS = frozenset({"create", "update", "add", "edit", "publish", "enable"})
-_DELETE_VERBS = frozenset({"delete", "remove", "disconnect"})
+_STATE_VERBS = frozenset({"created", "updated", "added", "edited", "published", "enabled"})
+_DELETE_VERBS = frozenset({"deleted", "removed", "disconnected"})
 _SAVED = ("updated_at", "lastEditDate", "created_at", "creationDate")
 _ID_ONLY = frozenset({"id", "admin_graphql_api_id", "deleted_at"})
 _NOUNS = {
@@ -22,15 +22,16 @@ _NOUNS = {
     "customer.left_segment": "segment_membership",
     "customer.tags_added": "customer_tags",
     "customer.tags_removed": "customer_tags",
-    "customers/redact": PRIVACY,
-    "customers/data_request": PRIVACY,
-    "shop/redact": PRIVACY,
+    "customer.redacted": PRIVACY,
+    "customer.data_requested": PRIVACY,
+    "shop.redacted": PRIVACY,
 }
+"""By type, as everything here: a stranger may write a topic in more ways than Shopify does."""
 _REQUIRED = {
-    "customers/redact": ("shop_id", "customer"),
-    "customers/data_request": ("shop_id", "customer"),
-    "shop/redact": ("shop_id", "shop_domain"),
-    "app/uninstalled": ("id", "myshopify_domain"),
+    "customer.redacted": ("shop_id", "customer"),
+    "customer.data_requested": ("shop_id", "customer"),
+    "shop.redacted": ("shop_id", "shop_domain"),
+    "app.uninstalled": ("id", "myshopify_domain"),
 }
 _IDS = {
     "segment_membership": ("segment_id", "customer_id"),
@@ -67,25 +68,28 @@ def read(name: str) -> Topic:
     found = _TOPIC.fullmatch(name)
     if found is None or len(name) > fields.MAX_LABEL_CHARS - 2:
         raise FieldInvalid("the header x-shopify-topic isn't a topic")
-    noun, verb = names.singular(found[1]), found[3]
-    operation = Operation.CREATE if verb == "create" else Operation.UPDATE
+    noun, verb = names.singular(found[1]), names.past(found[3])
+    event_type = f"{noun}.{verb}"
+    operation = Operation.CREATE if verb == "created" else Operation.UPDATE
     return Topic(
         name=name,
-        type=f"{noun}.{names.past(verb)}",
+        type=event_type,
         noun=noun,
-        entity_type=_NOUNS.get(name, noun),
-        operation=Operation.DELETE if verb in _DELETE_VERBS or name == "customer.left_segment" else operation,
-        is_state=verb in _STATE_VERBS and name not in _NOUNS,
-        recurs=name in _NOUNS,
+        entity_type=_NOUNS.get(event_type, noun),
+        operation=Operation.DELETE if verb in _DELETE_VERBS or event_type == "customer.left_segment" else operation,
+        is_state=verb in _STATE_VERBS and event_type not in _NOUNS,
+        recurs=event_type in _NOUNS,
     )
 
 
 def write(event_type: str) -> str:
     """Return the topic that a normal type stands for: the inverse of ``read``."""
     noun, _, verb = event_type.rpartition(".")
-    if f"{noun}.{verb}" in _NOUNS:
-        return f"{noun}.{verb}"
-    whole = noun if noun in {"shop", "app"} else names.plural(noun)
+    if event_type in _NOUNS and _NOUNS[event_type] != PRIVACY:
+        return event_type
+    if noun == "app":
+        return f"{noun}/{verb}"
+    whole = noun if noun == "shop" else names.plural(noun)
     return f"{whole}/{names.present(verb)}"
 
 
@@ -95,7 +99,7 @@ def entity(topic: Topic, body: JsonObject) -> tuple[str, JsonObject]:
     Raises:
         FieldInvalid: it doesn't.
     """
-    missing = [name for name in _REQUIRED.get(topic.name, ()) if not body.get(name)]
+    missing = [name for name in _REQUIRED.get(topic.type, ()) if not body.get(name)]
     if missing:
         raise FieldInvalid(f"/{missing[0]} is missing, which {topic.name} must have")
     wrapped = body.get(topic.noun)

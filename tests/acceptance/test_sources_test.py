@@ -47,4 +47,9 @@ def test_a_wrong_secret_fails_at_verify_and_an_unknown_source_at_once(system: Sy
     code, told, last = steps(system, "tried-wrong", "--secret", OTHERS["standard"])
     assert (code, told) == (1, {"source": True, "sign": True, "receive": True, "verify": False})
     assert last.startswith("401 signature-invalid")
+    with transaction(system.engine) as session:
+        endpoints.disable(endpoints.find(session, "tried-wrong"))
+    code, told, last = steps(system, "tried-wrong")
+    assert (code, told) == (1, {"source": False, "sign": True, "receive": False})
+    assert last.startswith("410 source-disabled")
     assert steps(system, "nobody-here")[:2] == (1, {"send": False})

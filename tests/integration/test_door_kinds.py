@@ -5,6 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -19,12 +20,14 @@ from werkzeug.test import TestResponse
 
 from app import endpoints
 from app.db import transaction
+from app.errors import Unavailable
+from app.inbox.store import Kept
 from app.sources import KINDS
 from app.sources.kind import Outgoing
 from app.web.factory import create_app
 from app.web.keyring import KeyRing, Keys
 from config.settings import Settings
-from tests.factories import Inbox
+from tests.factories import Inbox, incoming
 from tests.waiting import wait_until
 
 SECRET = "a long enough secret"
@@ -183,6 +186,24 @@ def test_a_batch_that_the_database_refuses_leaves_nothing(client: FlaskClient, i
     assert response.status_code >= 500
     assert inbox.sql("SELECT count(*) FROM event_key") == [(0,)]
     assert inbox.sql("SELECT count(*) FROM event") == [(0,)]
+
+
+def test_events_that_need_each_others_keys_are_stored_one_by_one(flask_app: Flask, inbox: Inbox) -> None:
+    second = replace(incoming(data={"n": 2}), external_id="one", content_key="content 2")
+    wanted = [replace(second, external_id="two"), second, replace(incoming(), external_id="one")]
+    prepared = [inbox.prepared(event) for event in wanted]
+    ids = sorted((event.id for event in prepared), reverse=True)
+    entangled = [replace(event, id=event_id) for event, event_id in zip(prepared, ids, strict=True)]
+    stored = flask_app.extensions["receiver"]._store_group(entangled, time.monotonic() + 20)
+    assert [one.kept for one in stored] == [Kept.NEW, Kept.DUPLICATE, Kept.CONFLICT]
+
+
+def test_a_source_that_changes_while_they_are_stored_one_by_one_leaves_none(flask_app: Flask, inbox: Inbox) -> None:
+    good = inbox.prepared(incoming())
+    changed = replace(inbox.prepared(incoming()), revision=good.revision + 1)
+    with pytest.raises(Unavailable, match="being changed"):
+        flask_app.extensions["receiver"]._store_singly([good, changed], time.monotonic() + 20)
+    assert inbox.sql("SELECT count(*) FROM event_key") == [(0,)]
 
 
 def test_a_full_batch_repeated_is_all_duplicates_and_batches_at_once_do_not_mix(

@@ -73,7 +73,7 @@ def _key(request: Request, topic: Topic, entity_id: str) -> str:
         return fields.header_text(request, name)
     name = _header(request, "event-id")
     if name in request.headers:
-        return digest([fields.header_text(request, name), topic.name, entity_id]).hex()
+        return digest([fields.header_text(request, name), topic.type, entity_id]).hex()
     return hashlib.sha256(request.body).hexdigest()
 
 
@@ -120,7 +120,7 @@ def _content_key(request: Request, topic: Topic, stated: Version | None) -> str:
     """
     parts = [hashlib.sha256(request.body).hexdigest()]
     if stated is None or not topic.is_state:
-        parts.append(topic.name)
+        parts.append(topic.type)
     if topic.recurs and topic.operation is not Operation.DELETE and stated is None:
         parts.append(request.headers.get(_header(request, "event-id"), ""))
     return digest(parts).hex()

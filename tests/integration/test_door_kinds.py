@@ -320,6 +320,20 @@ def test_shopifys_body_under_other_headers_is_known(client: FlaskClient, inbox: 
     assert inbox.sql("SELECT entity_id FROM event") == [("9007199254740993",)]
 
 
+@pytest.mark.parametrize("topic", ["orders/paid", "order/paid", "order.paid"])
+def test_a_fact_of_shopifys_is_known_however_its_topic_is_written(
+    client: FlaskClient, inbox: Inbox, topic: str
+) -> None:
+    add(inbox, "shopify")
+    body = b'{"id":7,"total_price":"9.90","updated_at":"2026-01-01T00:00:00Z"}'
+    signed = KINDS["shopify"].sign(Outgoing("w-1", "order.paid", body, time.time()), SECRET, KINDS["shopify"].config())
+    headers = {**signed, "content-type": "application/json"}
+    assert client.post("/webhooks/shopify", data=body, headers=headers).status_code == 202
+    changed = {"x-shopify-webhook-id": "w-2", "x-shopify-event-id": "e-2", "x-shopify-topic": topic}
+    again = client.post("/webhooks/shopify", data=body, headers={**headers, **changed})
+    assert again.headers.get("X-Event-Status") == "DUPLICATE"
+
+
 def test_a_disabled_source_that_would_lose_its_events_is_503(client: FlaskClient, inbox: Inbox) -> None:
     add(inbox, "adobe-io")
     inbox.sql(

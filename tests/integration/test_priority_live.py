@@ -36,7 +36,7 @@ def accept(receiver: Receiver, inbox: Inbox, number: int) -> Lane:
     def fails() -> None:
         """Nobody counts failures here."""
 
-    return receiver.accept(receiver.endpoint("shop", fails), request, fails).lane
+    return receiver.accept(receiver.endpoint("shop", fails), request, fails).stored[0].lane
 
 
 def test_a_policy_that_is_set_decides_soon_and_so_does_its_rollback(receiver: Receiver, inbox: Inbox) -> None:

@@ -67,6 +67,11 @@ class ConfigInvalid(Rejected):
 class Transient(TiercelError):
     """It may work when tried again."""
 
+    def __init__(self, detail: str | None = None, *, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.retry_after_s = retry_after_s
+        """What the other side asked for, as in Retry-After (RFC 9110, 10.2.3); None where it asked for nothing."""
+
 
 class Unavailable(Transient):
     """A service that this needs doesn't answer."""

@@ -1,7 +1,7 @@
 """Owns one attempt at claimed events: apply them, and turn whatever fails into a retry or a dead event."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import structlog
 from celery.exceptions import SoftTimeLimitExceeded
@@ -16,6 +16,7 @@ from tenacity import (
 
 from app.bare import statement, work
 from app.errors import Busy, ClaimLost, TiercelError, Transient, Unavailable
+from app.handlers import handler_for
 from app.handlers.apply import Applied, apply
 from app.inbox import claim as inbox
 from app.inbox import finish
@@ -25,6 +26,7 @@ from app.inbox.wake import wake
 from app.models import Outcome
 from app.resources import Resources
 from tasks.policy import Dead, RetryPolicy
+from tasks.trace import trace_of
 
 _LOG = structlog.get_logger()
 _SHORT_RETRIES = 3
@@ -101,8 +103,7 @@ def held(step: Callable[[], Result]) -> Result:
 
 def _apply_with_retries(resources: Resources, claimed: Claim) -> None:
     retrying = Retrying(
-        # A lost claim stays lost, and for a database that is away held() waits.
-        retry=retry_if_exception(lambda error: isinstance(error, Transient) and not isinstance(error, _NOT_SHORT)),
+        retry=retry_if_exception(_is_short),
         stop=stop_after_attempt(_SHORT_RETRIES),
         wait=wait_random_exponential(multiplier=0.02, max=0.2),
         reraise=True,
@@ -110,11 +111,20 @@ def _apply_with_retries(resources: Resources, claimed: Claim) -> None:
     retrying(lambda: _apply_once(resources, claimed))
 
 
+def _is_short(error: BaseException) -> bool:
+    # A lost claim stays lost, for a database that is away held() waits, and who says when wants nobody before.
+    return isinstance(error, Transient) and not isinstance(error, _NOT_SHORT) and error.retry_after_s is None
+
+
+def _policy(resources: Resources, entity_type: str) -> RetryPolicy:
+    return RetryPolicy.of(resources.settings, handler_for(entity_type).retries)
+
+
 def _apply_once(resources: Resources, claimed: Claim) -> None:
     with work(resources.engine) as session:
         inbox.claim(session, claimed, resources.settings.lease_s)
         fenced = finish.fence(session, claimed)
-        if any(one.attempts > resources.settings.max_attempts for one in fenced):
+        if any(one.attempts > _policy(resources, one.event.entity_type).max_attempts for one in fenced):
             raise _Exhausted("its worker died at every attempt")
         timely = [one for one in fenced if one.event.expired is None]
         applied = apply(session, timely)
@@ -128,15 +138,15 @@ def _expired(why: str) -> Applied:
 
 
 def _failed(resources: Resources, claimed: Claim, error: Exception) -> None:
-    settings = resources.settings
-    policy = RetryPolicy(settings.max_attempts, settings.retry_base_s, settings.retry_cap_s)
     (event_id,) = claimed.event_ids
     with statement(resources.engine) as session:
-        attempts = finish.attempts(session, event_id)
-    decision = policy.decide(error, attempts)
+        attempts, entity_type = finish.tried(session, event_id)
+    decision = _policy(resources, entity_type).decide(error, attempts)
     if isinstance(decision, Dead):
-        _LOG.error("event is dead", action="event_dead", reason=decision.reason)
-        _end(resources, claimed, Outcome.DEAD, decision.reason)
+        trace = trace_of(error)
+        _LOG.error("event is dead", action="event_dead", reason=decision.reason, trace=trace.fingerprint)
+        last = {"step": "dead", "trace": trace.fingerprint, "where": trace.where}
+        _end(resources, claimed, Outcome.DEAD, decision.reason, [last])
         return
     note = {
         "step": "retry",
@@ -152,7 +162,9 @@ def _failed(resources: Resources, claimed: Claim, error: Exception) -> None:
         wake(session)
 
 
-def _end(resources: Resources, claimed: Claim, outcome: Outcome, error: str) -> None:
+def _end(
+    resources: Resources, claimed: Claim, outcome: Outcome, error: str, notes: Sequence[dict[str, Any]] = ()
+) -> None:
     (event_id,) = claimed.event_ids
     with statement(resources.engine) as session:
-        finish.finish(session, event_id, claimed.token, outcome, error=error)
+        finish.finish(session, event_id, claimed.token, outcome, error=error, notes=notes)

@@ -4,10 +4,12 @@ An entity type that isn't named here is plain state: its newest version is kept 
 """
 
 from app.handlers import projections
-from app.handlers.registry import Handler
+from app.handlers.registry import Handler, Retries
 from app.models import Campaign, ContentItem, Currency, Price, Promotion, Segment
 
 _PAID = frozenset({"authorized", "paid", "fulfilled", "cancelled", "refunded"})
+# What only records isn't worth many tries: a person should see early that it can't be recorded.
+_FEW = Retries(max_attempts=3)
 _REDEEMED = frozenset({"redeemed", "redeemcode_added"})
 
 HANDLERS: dict[str, Handler] = {
@@ -38,8 +40,8 @@ HANDLERS: dict[str, Handler] = {
     "order": Handler(facts=_PAID),
     "transaction": Handler(always_fact=True),
     "stock-transaction": Handler(always_fact=True),
-    "log": Handler(always_fact=True),
-    "analytics": Handler(always_fact=True),
+    "log": Handler(always_fact=True, retries=_FEW),
+    "analytics": Handler(always_fact=True, retries=_FEW),
 }
 
 _PLAIN = Handler()

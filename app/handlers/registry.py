@@ -24,6 +24,15 @@ class NotProjectable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Retries:
+    """How often and how far apart a handler's events are tried; None means as the settings say."""
+
+    max_attempts: int | None = None
+    base_s: float | None = None
+    cap_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Handler:
     """The rule for one entity type."""
 
@@ -40,6 +49,7 @@ class Handler:
     """Its events may ask to leave, to erase or to list (``app/handlers/requests.py``)."""
     always_fact: bool = False
     """Every event of this entity type is a fact as well."""
+    retries: Retries = Retries()
 
     def rows_of(self, data: JsonObject, shop: Callable[[], Shop]) -> Sequence[Row]:
         """Return the typed rows in the sender's object; ``shop`` is asked only where that is needed.

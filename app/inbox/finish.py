@@ -73,7 +73,7 @@ UPDATE event SET status = 2, outcome = ended.outcome, finished_at = clock_timest
        history = history || CAST(ended.notes AS jsonb)
 FROM ended WHERE event.id = ended.id AND claim_token = :token
 """)
-_ATTEMPTS = text("SELECT attempts FROM event WHERE id = :id")
+_TRIED = text("SELECT attempts, entity_type FROM event WHERE id = :id")
 _RETURN = text("""
 UPDATE event SET status = 0, claim_token = NULL, lease_until = NULL, dispatched_at = NULL, dispatches = 0,
        attempts = greatest(attempts - :refund, 0), due_at = clock_timestamp() + make_interval(secs => :wait_s),
@@ -137,9 +137,10 @@ def give_back(  # noqa: PLR0913  # each is a fact of the retry
     return _changed(session, _RETURN, {**values, "id": event_id, "token": token}) == 1
 
 
-def attempts(session: Executor, event_id: uuid.UUID) -> int:
-    """Return how many attempts an event has had."""
-    return int(session.execute(_ATTEMPTS, {"id": event_id}).scalar_one())
+def tried(session: Executor, event_id: uuid.UUID) -> tuple[int, str]:
+    """Return how many attempts an event has had, and its entity type: what decides on another."""
+    row = session.execute(_TRIED, {"id": event_id}).one()
+    return int(row[0]), str(row[1])
 
 
 def finish_with_older(session: Executor, token: uuid.UUID, ended: Sequence[Ended]) -> None:

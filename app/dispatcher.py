@@ -21,8 +21,8 @@ from tenacity.stop import stop_when_event_set
 
 from app.bare import work
 from app.db import database_errors
-from app.errors import TiercelError, Unavailable
-from app.inbox import ages, deadlines, due
+from app.errors import Busy, TiercelError, Unavailable
+from app.inbox import ages, deadlines, due, replays
 from app.inbox.due import LaneLoad
 from app.inbox.wake import CHANNEL
 from app.models import Lane
@@ -91,6 +91,8 @@ class Dispatcher:
                 deadlines.promote(session, settings.deadline_near_s)
             loads = due.loads(session)
         behind = [self._serve(load, pulse=pulse) for load in loads]
+        if pulse and self._broker_up and not any(behind):
+            self._release_replays()
         if any(behind):
             return _BUSY_STEP_S if self._broker_up else settings.dispatch_interval_s
         if self._broker_up and not all(is_open for is_open, _ in self._written.values()):
@@ -149,6 +151,17 @@ class Dispatcher:
             with work(self.resources.engine) as session:
                 due.unpublished(session, [dispatch.pointer.event_id for dispatch in failed])
         return taken
+
+    def _release_replays(self) -> None:
+        # Once a second, and only while nothing live waits: a replay of history is never ahead of live work.
+        try:
+            with work(self.resources.engine) as session:
+                released = replays.release(session)
+        except Busy as error:
+            _LOG.info("a replay waits a second", action="replay_waits", error=str(error))
+            return
+        if released:
+            _LOG.info("history is replayed", action="replay_released", count=released)
 
     def _lost_after_s(self, load: LaneLoad) -> float:
         """Return after how long a pointer counts as lost: three times what its queue should take, within bounds.

@@ -4,9 +4,9 @@ from typing import Any
 
 import orjson
 
-from app.inbox import read
+from app.inbox import read, replays
 from app.inbox.read import LaneView
-from app.models import ApiKey, Entity, Event, Source
+from app.models import ApiKey, Entity, Event, EventConflict, Replay, Source
 
 
 def event(event: Event, source: str) -> dict[str, Any]:
@@ -103,4 +103,40 @@ def key(key: ApiKey) -> dict[str, Any]:
         "created_at": key.created_at,
         "last_used_at": key.last_used_at,
         "revoked_at": key.revoked_at,
+    }
+
+
+def forecast(forecast: replays.Forecast) -> dict[str, Any]:
+    """Return what a replay would do."""
+    fates = {"apply": forecast.apply, "stale": forecast.stale}
+    fates |= {"duplicate": forecast.duplicate, "tombstoned": forecast.tombstoned}
+    return {"dry_run": True, "count": forecast.count, "would": fates}
+
+
+def replay(replay: Replay) -> dict[str, Any]:
+    """Return a replay and how far it has come."""
+    return {
+        "id": str(replay.id),
+        "state": replay.state.name.lower(),
+        "filter": replays.as_words(replay.wanted),
+        "count": replay.matching,
+        "replayed": replay.replayed,
+        "per_s": replay.per_s,
+        "requested_by": replay.requested_by,
+        "created_at": replay.created_at,
+        "finished_at": replay.finished_at,
+    }
+
+
+def conflict(conflict: EventConflict, first: Event | None, source: str | None) -> dict[str, Any]:
+    """Return a conflict that waits: whose key it has, and both contents."""
+    return {
+        "event_id": str(conflict.event_id),
+        "fingerprint": conflict.fingerprint.hex()[:16],
+        "source": source,
+        "external_id": first.external_id if first else None,
+        "entity": f"{first.entity_type}/{first.entity_id}" if first else None,
+        "received_at": conflict.received_at,
+        "first": orjson.Fragment(first.payload) if first else None,
+        "second": orjson.Fragment(conflict.payload),
     }

@@ -1,25 +1,18 @@
-"""Owns ``tiercel events``: what came in, what became of it, and running it again."""
+"""Owns ``tiercel events``: what came in, and what became of it."""
 
 import uuid
-from datetime import datetime
-from enum import IntEnum
 from typing import Any
 
 import click
 
 from app import views
-from app.cli import failed, show
+from app.cli import failed, filters, show
+from app.cli.conflicts import conflicts_command, release_command, resolve_command
 from app.cli.connect import read_settings, session
-from app.cli.given import Moment
-from app.inbox import read, replay
-from app.inbox.read import EventFilter
-from app.models import Lane, Outcome, Status
+from app.cli.replays import replay_command, replays_command
+from app.inbox import read
 
 _LIMIT = click.option("--limit", type=click.IntRange(1, 1_000), default=100, show_default=True, help="How many.")
-
-
-def _one_of(enum: type[IntEnum]) -> click.Choice[str]:
-    return click.Choice([member.name.lower() for member in enum])
 
 
 @click.group("events")
@@ -27,44 +20,17 @@ def group() -> None:
     """What came in, and what became of it."""
 
 
+for _command in (replay_command, replays_command, release_command, conflicts_command, resolve_command):
+    group.add_command(_command)
+
+
 @group.command("list", epilog="Example: tiercel events list --lane high --status failed --since 2h")
-@click.option("--source", help="Of this source.")
-@click.option("--lane", type=_one_of(Lane))
-@click.option("--status", type=_one_of(Status))
-@click.option("--outcome", type=_one_of(Outcome))
-@click.option("--type", "type_", metavar="TYPE", help="Like price.updated.")
-@click.option("--entity-type", help="Like price.")
-@click.option("--entity-id", help="The sender's id of the entity.")
-@click.option("--since", type=Moment(), help="Received at or after: a time, or how long ago (30m, 2h, 7d).")
-@click.option("--until", type=Moment(), help="Received before.")
+@filters.options
 @_LIMIT
 @show.as_json
-def list_(  # noqa: PLR0913  # a filter each
-    *,
-    source: str | None,
-    lane: str | None,
-    status: str | None,
-    outcome: str | None,
-    type_: str | None,
-    entity_type: str | None,
-    entity_id: str | None,
-    since: datetime | None,
-    until: datetime | None,
-    limit: int,
-    as_json: bool,
-) -> None:
+def list_(*, limit: int, as_json: bool, **chosen: Any) -> None:
     """List events, the newest first."""
-    wanted = EventFilter(
-        source=source,
-        lane=Lane[lane.upper()] if lane else None,
-        status=Status[status.upper()] if status else None,
-        outcome=Outcome[outcome.upper()] if outcome else None,
-        type=type_,
-        entity_type=entity_type,
-        entity_id=entity_id,
-        since=since,
-        until=until,
-    )
+    wanted = filters.event_filter(chosen)
     with session(read_settings()) as opened:
         shown = [views.event(event, name) for event, name in read.events(opened, wanted, after=None, limit=limit)]
     if as_json:
@@ -108,15 +74,6 @@ def show_(event_id: uuid.UUID, as_json: bool) -> None:
     click.echo(show.payload(event.payload))
 
 
-@group.command("replay", epilog="Example: tiercel events replay 0199f0c1-7d1e-7a90-b6b7-0f2f6a3a9f11")
-@click.argument("event_id", metavar="ID", type=click.UUID)
-def replay_(event_id: uuid.UUID) -> None:
-    """Run an ended event again, under its own id, through the same version gate."""
-    with session(read_settings()) as opened:
-        replay.replay(opened, event_id)
-    click.echo(f"{event_id} waits again")
-
-
 @group.command("dead", epilog="Example: tiercel events dead")
 @_LIMIT
 @show.as_json
@@ -127,7 +84,7 @@ def dead(limit: int, as_json: bool) -> None:
     if as_json:
         show.json(shown)
     else:
-        columns = ("source", "type", "outcome", "reason", "count", "newest (UTC)", "example")
+        columns = ("source", "type", "outcome", "reason", "where", "trace", "count", "newest (UTC)", "example")
         show.table(columns, [tuple(one.values()) for one in shown])
 
 

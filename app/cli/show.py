@@ -55,6 +55,11 @@ def clean(text: str) -> str:
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
+def fragment(content: Any) -> str:
+    """Return a piece of JSON as one line."""
+    return clean(orjson.dumps(content).decode())
+
+
 def payload(text: str) -> str:
     """Return a stored payload, indented, with every digit kept."""
     shown = orjson.dumps(parse(text.encode()), default=_digits, option=orjson.OPT_INDENT_2).decode()

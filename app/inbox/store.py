@@ -15,6 +15,7 @@ from sqlalchemy import text
 from app.bare import Executor
 from app.handlers import handler_for
 from app.inbox.ids import new_event_id
+from app.inbox.normalform import normal_form
 from app.inbox.schedule import Schedule, schedule_of
 from app.incoming import Clock, Incoming, Operation
 from app.jsontext import dump
@@ -178,8 +179,8 @@ _DROP_KEYS = text("""
 DELETE FROM event_key WHERE source_id = :source_id AND digest = ANY(CAST(:digests AS bytea[])) AND event_id = :own
 """)
 _KEEP_CONFLICT = text("""
-INSERT INTO event_conflict (event_id, fingerprint, payload, received_at)
-VALUES (:event_id, :fingerprint, :payload, :received_at) ON CONFLICT DO NOTHING
+INSERT INTO event_conflict (event_id, fingerprint, payload, received_at, normal)
+VALUES (:event_id, :fingerprint, :payload, :received_at, CAST(:normal AS jsonb)) ON CONFLICT DO NOTHING
 """)
 
 _ALIAS = text("""
@@ -303,5 +304,6 @@ def _first(session: Executor, event: NewEvent, unstored: set[uuid.UUID]) -> Stor
         # The key of a content must never lead to an event with another.
         session.execute(_DROP_KEYS, {**mine, "digests": own})
         conflict = {"event_id": first[1], "fingerprint": event.fingerprint, "payload": event.payload}
-        session.execute(_KEEP_CONFLICT, {**conflict, "received_at": event.received_at})
+        normal = orjson.dumps(normal_form(event.incoming, event.decision)).decode()
+        session.execute(_KEEP_CONFLICT, {**conflict, "received_at": event.received_at, "normal": normal})
     return _duplicate(Kept.DUPLICATE if same else Kept.CONFLICT, (first[1], *first[3:7]))

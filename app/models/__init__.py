@@ -3,9 +3,10 @@
 from app.models.base import Base
 from app.models.desk import ApiKey, LaneState, Scope, Shed
 from app.models.entity import Entity, Fact
-from app.models.event import Event, EventConflict, EventKey, Lane, Outcome, Status
+from app.models.event import Event, EventConflict, EventKey, Lane, Outcome, Resolution, Status
 from app.models.priority import PolicyState, PriorityChange, PriorityPolicy, PriorityShadow
 from app.models.request import RequestKind, RequestStatus, SenderRequest
+from app.models.running import LeaderState, PeriodicRun, Replay, ReplayState
 from app.models.source import Source
 from app.models.typed import Campaign, ContentItem, Currency, Lead, Owned, Price, Promotion, Segment
 
@@ -23,16 +24,21 @@ __all__ = [
     "Lane",
     "LaneState",
     "Lead",
+    "LeaderState",
     "Outcome",
     "Owned",
+    "PeriodicRun",
     "PolicyState",
     "Price",
     "PriorityChange",
     "PriorityPolicy",
     "PriorityShadow",
     "Promotion",
+    "Replay",
+    "ReplayState",
     "RequestKind",
     "RequestStatus",
+    "Resolution",
     "Scope",
     "Segment",
     "SenderRequest",

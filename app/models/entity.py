@@ -14,7 +14,10 @@ class Entity(Base):
     """One thing of one source at its newest version, or its tombstone."""
 
     __tablename__ = "entity"
-    __table_args__ = (PrimaryKeyConstraint("source_id", "entity_type", "entity_id"),)
+    __table_args__ = (
+        PrimaryKeyConstraint("source_id", "entity_type", "entity_id"),
+        Index("entity_tombstone_idx", "applied_at", postgresql_where=text("data IS NULL")),
+    )
 
     source_id: Mapped[int]
     entity_type: Mapped[str] = mapped_column(Text)

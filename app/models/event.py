@@ -52,6 +52,15 @@ class Outcome(IntEnum):
     """Its version lies in the future."""
 
 
+class Resolution(IntEnum):
+    """What a person decided about a conflict."""
+
+    FIRST = 1
+    """The first one stands; the second is forgotten."""
+    SECOND = 2
+    """The second became an event of its own."""
+
+
 _TIME = DateTime(timezone=True)
 
 
@@ -189,9 +198,17 @@ class EventConflict(Base):
     """The same key with another content: the first stands, this one waits for a person."""
 
     __tablename__ = "event_conflict"
-    __table_args__ = (PrimaryKeyConstraint("event_id", "fingerprint"),)
+    __table_args__ = (
+        PrimaryKeyConstraint("event_id", "fingerprint"),
+        Index("event_conflict_open_idx", "received_at", postgresql_where=text("resolution IS NULL")),
+    )
 
     event_id: Mapped[uuid.UUID]
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
     payload: Mapped[str] = mapped_column(Text)
     received_at: Mapped[Instant]
+    normal: Mapped[dict[str, Any] | None]
+    """What it would be stored as; null where a release before kept it."""
+    resolution: Mapped[Resolution | None] = mapped_column(Code(Resolution))
+    resolved_at: Mapped[datetime | None] = mapped_column(_TIME)
+    resolved_by: Mapped[str | None] = mapped_column(Text)

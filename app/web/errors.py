@@ -18,8 +18,11 @@ from app.errors import (
     TiercelError,
     Transient,
 )
+from app.inbox.conflicts import ConflictUnknown, ConflictUnresolvable
 from app.inbox.read import EntityUnknown, EventUnknown
+from app.inbox.release import NotQuarantined
 from app.inbox.replay import NotReplayable
+from app.inbox.replays import ReplayDiffers, ReplayUnknown
 from app.inbox.reprioritise import NotWaiting
 from app.keys import KeyInvalid, ScopeMissing
 from app.priorities.versions import NoCandidate, PolicyChanged, PolicyUnknown, VersionMissing
@@ -46,6 +49,11 @@ STATUSES: dict[type[TiercelError], int] = {
     NoCandidate: 404,
     PolicyChanged: 412,
     VersionMissing: 428,
+    ReplayUnknown: 404,
+    ReplayDiffers: 409,
+    NotQuarantined: 409,
+    ConflictUnknown: 404,
+    ConflictUnresolvable: 409,
     Rejected: 400,
     Transient: 503,
     Permanent: 500,

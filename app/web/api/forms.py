@@ -53,9 +53,25 @@ def event_query(args: MultiDict[str, str]) -> EventQuery:
     twice = sorted(name for name in args if len(args.getlist(name)) > 1)
     if twice:
         raise FieldInvalid(f"given twice: {', '.join(twice)}")
+    return EventQuery(_filter(args), _limit(args), _after(args))
+
+
+def event_filter(given: Mapping[str, str]) -> EventFilter:
+    """Return the filter in a body, with the same names as a list's parameters.
+
+    Raises:
+        FieldInvalid: one is unknown or can't be read.
+    """
+    unknown = sorted(set(given) - (_KNOWN - {"limit", "cursor"}))
+    if unknown:
+        raise FieldInvalid(f"no such filter: {', '.join(unknown)}")
+    return _filter(given)
+
+
+def _filter(args: Mapping[str, str]) -> EventFilter:
     if any("\x00" in value for value in args.values()):
         raise FieldInvalid("a parameter holds a NUL character")
-    wanted = EventFilter(
+    return EventFilter(
         source=args.get("source"),
         lane=choice(Lane, args, "lane"),
         status=choice(Status, args, "status"),
@@ -66,7 +82,6 @@ def event_query(args: MultiDict[str, str]) -> EventQuery:
         since=_time(args, "since"),
         until=_time(args, "until"),
     )
-    return EventQuery(wanted, _limit(args), _after(args))
 
 
 def choice(enum: type[Choice], args: Mapping[str, str], name: str) -> Choice | None:

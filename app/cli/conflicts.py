@@ -1,0 +1,80 @@
+"""Owns ``tiercel events release|conflicts|resolve``: what waits for a person's decision."""
+
+import uuid
+
+import click
+
+from app import views
+from app.cli import show
+from app.cli.connect import read_settings, session
+from app.cli.whoami import whoami
+from app.inbox import conflicts, release
+
+_SHOWN_CHARS = 60
+
+
+@click.command("release", epilog="Example: tiercel events release 0199f0c1-7d1e-7a90-b6b7-0f2f6a3a9f11")
+@click.argument("event_ids", metavar="ID...", type=click.UUID, nargs=-1, required=True)
+@click.option(
+    "--trust-version",
+    is_flag=True,
+    help="Keep the sender's version: until that time nothing older is applied to the entity.",
+)
+def release_command(event_ids: tuple[uuid.UUID, ...], trust_version: bool) -> None:
+    """Let quarantined events be applied, each as of its arrival. Who did it is kept in the event's timeline."""
+    with session(read_settings()) as opened:
+        for event_id in event_ids:
+            release.release(opened, event_id, by=whoami(), trust_version=trust_version)
+    for event_id in event_ids:
+        click.echo(f"{event_id} waits to be applied")
+
+
+@click.command("conflicts", epilog="Example: tiercel events conflicts")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=100, show_default=True, help="How many.")
+@show.as_json
+def conflicts_command(limit: int, as_json: bool) -> None:
+    """Show what came under a known key with another content, and waits for tiercel events resolve."""
+    with session(read_settings()) as opened:
+        shown = [views.conflict(*found) for found in conflicts.open_conflicts(opened, limit)]
+    if as_json:
+        show.json(shown)
+        return
+    columns = ("event (the first)", "fingerprint", "source", "key", "entity", "received (UTC)", "first", "second")
+    rows = [
+        (
+            one["event_id"],
+            one["fingerprint"],
+            one["source"],
+            one["external_id"],
+            one["entity"],
+            one["received_at"],
+            _short(one["first"]),
+            _short(one["second"]),
+        )
+        for one in shown
+    ]
+    show.table(columns, rows)
+
+
+@click.command("resolve", epilog="Example: tiercel events resolve 0199f0c1-7d1e-7a90-b6b7-0f2f6a3a9f11 --take second")
+@click.argument("event_id", metavar="ID", type=click.UUID)
+@click.option("--take", type=click.Choice(["first", "second"]), required=True, help="Which content was meant.")
+@click.option("--fingerprint", default="", help="Which second one, where there are several.")
+def resolve_command(event_id: uuid.UUID, take: str, fingerprint: str) -> None:
+    """Decide a conflict: the first one stands, or the second becomes an event of its own."""
+    settings = read_settings()
+    with session(settings) as opened:
+        if take == "first":
+            conflicts.keep_first(opened, event_id, fingerprint, by=whoami())
+            click.echo(f"{event_id} stands")
+            return
+        skew_s = settings.version_skew_s
+        stored = conflicts.take_second(opened, event_id, fingerprint, by=whoami(), skew_s=skew_s)
+    click.echo(f"{stored.id} waits to be applied")
+
+
+def _short(content: object) -> str | None:
+    if content is None:
+        return None
+    text = show.fragment(content)
+    return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"

@@ -9,9 +9,9 @@ from enum import StrEnum
 from functools import cache
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     retry_base_s: Annotated[float, Field(gt=0)] = 1.0
     retry_cap_s: Annotated[float, Field(gt=0)] = 600.0
     retention_days: Annotated[int, Field(ge=1)] = 30
+    dead_days: Annotated[int, Field(ge=1)] = 45
+    sender_retry_days: Annotated[int, Field(ge=0)] = 7
+    tombstone_days: Annotated[int, Field(ge=1)] = 60
     dedup_days: Annotated[int, Field(ge=1)] = 90
     request_grace_hours: Annotated[int, Field(ge=0, le=720)] = 72
 
@@ -101,6 +104,22 @@ class Settings(BaseSettings):
                 return "postgresql+psycopg2://" + url.removeprefix(bare)
         return url
 
+    @model_validator(mode="after")
+    def _a_deletion_outlives_what_could_undo_it(self) -> Self:
+        # An older save can come from its sender, who still tries, or from a replay of what is kept here.
+        horizon = max(self.retention_days, self.dead_days)
+        if self.tombstone_days <= self.sender_retry_days + horizon:
+            raise ValueError(
+                f"TOMBSTONE_DAYS ({self.tombstone_days}) must be more than SENDER_RETRY_DAYS "
+                f"({self.sender_retry_days}) + the longer of RETENTION_DAYS and DEAD_DAYS ({horizon}): else a replay could undo a deletion"
+            )
+        if self.dedup_days < self.tombstone_days:
+            raise ValueError(
+                f"DEDUP_DAYS ({self.dedup_days}) must be at least TOMBSTONE_DAYS ({self.tombstone_days}): else a late "
+                f"copy of what was deleted would be a new event"
+            )
+        return self
+
 
 class SettingsInvalid(ValueError):  # noqa: N818  # named for the fact, like every error here
     """A setting in the environment can't be used."""
@@ -116,7 +135,9 @@ def load_settings() -> Settings:
     try:
         return Settings(_env_file=env_file if env_file.is_file() else None)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(
+            f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}".removeprefix(": ") for e in error.errors()
+        )
         raise SettingsInvalid(wrong) from None
 
 

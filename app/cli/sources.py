@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from app import endpoints, views
-from app.cli import given, show, trial
+from app.cli import given, show, skew, trial
 from app.cli.connect import read_settings, session
 from app.endpoints import Limit
 from app.sources import KINDS
@@ -25,6 +25,7 @@ def group() -> None:
 
 
 group.add_command(trial.command)
+group.add_command(skew.command)
 
 
 @group.command("add", epilog="Example: tiercel sources add shop --kind elasticpath --secret - < secret.txt")

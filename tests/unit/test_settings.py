@@ -31,3 +31,24 @@ def test_a_wrong_setting_is_named_and_its_value_never_shown(monkeypatch: pytest.
 def test_secrets_are_never_shown_by_repr(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIERCEL_KEY_PEPPER", "hunter2")
     assert "hunter2" not in repr(load_settings())
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"TOMBSTONE_DAYS": "52"}, "TOMBSTONE_DAYS"),
+        ({"RETENTION_DAYS": "53"}, "TOMBSTONE_DAYS"),
+        ({"SENDER_RETRY_DAYS": "15"}, "TOMBSTONE_DAYS"),
+        ({"DEDUP_DAYS": "59"}, "DEDUP_DAYS"),
+    ],
+)
+def test_a_deletion_that_a_replay_could_outlive_is_refused(
+    monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str], named: str
+) -> None:
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsInvalid, match=named):
+        load_settings()
+    monkeypatch.setenv("TOMBSTONE_DAYS", "90")
+    monkeypatch.setenv("DEDUP_DAYS", "90")
+    assert load_settings().tombstone_days == 90

@@ -22,7 +22,7 @@ ENV PATH=/opt/tiercel/bin:$PATH \
     LOG_FORMAT=json
 WORKDIR /srv/tiercel
 USER tiercel
-# Flower's and beat's files; a volume put here belongs to the user above.
+# Flower's files; a volume put here belongs to the user above.
 VOLUME /var/lib/tiercel
 EXPOSE 8000
 # Of the receiver, which is what the image runs when nothing else is said.

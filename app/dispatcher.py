@@ -19,20 +19,23 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 
+from app import pulse
 from app.bare import work
 from app.db import database_errors
 from app.errors import Busy, TiercelError, Unavailable
 from app.inbox import ages, deadlines, due, replays
 from app.inbox.due import LaneLoad
 from app.inbox.wake import CHANNEL
+from app.leader import POLL_S, Heartbeat, Role, Standby
 from app.models import Lane
 from app.pointers import Dispatch
+from app.pulse import Pulse
 from app.refill import Refill
 from app.resources import Resources
 
 _LOG = structlog.get_logger()
-_ADVISORY_LOCK = 0x7469657263656C  # "tiercel"
-_STANDBY_S = 1.0
+_STUCK_S = 30.0
+"""One step takes no longer, whatever the broker does: a publish gives up on it within 20 s."""
 _PULSE_S = 1.0
 """How often the drain and the workers are counted and the lanes' state is written even when nothing changed."""
 _DRAIN_OVER_S = 2.0
@@ -63,6 +66,7 @@ class Dispatcher:
     _refills: dict[Lane, Refill] = field(default_factory=lambda: {lane: Refill(lane) for lane in Lane})
     _pulse_at: float = 0.0
     _broker_up: bool = False
+    _shown_at: float = 0.0
 
     def run(self) -> None:
         """Dispatch until ``stopping`` is set; whatever breaks is tried again."""
@@ -108,18 +112,29 @@ class Dispatcher:
         return min(settings.window_pointers, max(_MIN_WINDOW, measured))
 
     def _lead(self) -> None:
-        with database_errors(), self.resources.engine.connect() as connection:
-            connection.execution_options(isolation_level="AUTOCOMMIT")
-            driver: Any = connection.connection.driver_connection
-            # Out of the pool: the lock belongs to this session, so closing it must end the session.
-            connection.detach()
-            while not connection.execute(text(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})")).scalar_one():
-                if self.stopping.wait(_STANDBY_S):
+        standby = Standby(self.resources.engine, Role.DISPATCHER)
+        try:
+            pulse.write(Pulse("dispatcher"))
+            while standby.step() is None:
+                pulse.write(Pulse("dispatcher"))
+                if self.stopping.wait(POLL_S):
                     return
             _LOG.info("this dispatcher leads", action="dispatcher_leads")
-            connection.execute(text(f"LISTEN {CHANNEL}"))
-            while not self.stopping.is_set():
-                _wait_for_notify(driver, self.step())
+            with database_errors():
+                driver: Any = standby.connection.connection.dbapi_connection
+                standby.connection.execute(text(f"LISTEN {CHANNEL}"))
+            with Heartbeat(self.resources.engine, Role.DISPATCHER, _STUCK_S) as heart:
+                while not self.stopping.is_set():
+                    heart.alive()
+                    self._show_pulse()
+                    _wait_for_notify(driver, self.step())
+        finally:
+            standby.close()
+
+    def _show_pulse(self) -> None:
+        if time.monotonic() >= self._shown_at + _PULSE_S:
+            self._shown_at = time.monotonic()
+            pulse.write(Pulse("dispatcher"))
 
     def _serve(self, load: LaneLoad, *, pulse: bool) -> bool:
         """Fill one lane's window; tell whether due events are still behind it."""

@@ -111,7 +111,8 @@ class Settings(BaseSettings):
         if self.tombstone_days <= self.sender_retry_days + horizon:
             raise ValueError(
                 f"TOMBSTONE_DAYS ({self.tombstone_days}) must be more than SENDER_RETRY_DAYS "
-                f"({self.sender_retry_days}) + the longer of RETENTION_DAYS and DEAD_DAYS ({horizon}): else a replay could undo a deletion"
+                f"({self.sender_retry_days}) + the longer of RETENTION_DAYS and DEAD_DAYS ({horizon}): "
+                f"else a replay could undo a deletion"
             )
         if self.dedup_days < self.tombstone_days:
             raise ValueError(

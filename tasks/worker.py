@@ -13,9 +13,10 @@ from app.broker import APPLY_EVENTS, APPLY_EVENTS_SHOWN, CARRY_OUT, PURGE, TRANS
 from app.models import Lane
 from app.resources import Resources
 from config.logs import configure_logs
-from config.settings import Settings, settings, tiercel_home
+from config.settings import Settings, settings
 from config.share import share_by_niceness
 from tasks import housekeeping
+from tasks.consumer import ShowPulse
 from tasks.process import process_pointers
 
 _LOG = structlog.get_logger()
@@ -63,7 +64,8 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "task_send_sent_event": False,
         "control_queue_durable": True,
         "control_queue_exclusive": False,
-        "beat_schedule_filename": str(tiercel_home() / "beat-schedule"),
+        "worker_consumer": "tasks.consumer:SoonBack",
+        "beat_scheduler": "tasks.beat:LeadingScheduler",
         "beat_schedule": {
             "purge": {"task": PURGE, "schedule": _PURGE_EVERY_S},
             "requests": {"task": CARRY_OUT, "schedule": _REQUESTS_EVERY_S},
@@ -73,6 +75,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
 
 celery = Celery("tiercel")
 celery.config_from_object(celery_configuration(settings()))
+celery.steps["worker"].add(ShowPulse)
 
 
 @cache

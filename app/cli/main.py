@@ -15,6 +15,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "dispatcher": ("app.cli.dispatcher:command", "Publish what is due, until stopped."),
     "doctor": ("app.cli.doctor:command", "Check everything that Tiercel needs, and say what to do."),
     "events": ("app.cli.events:group", "What came in, and what became of it."),
+    "health": ("app.cli.health:group", "Tell whether what lives here works: exit code 0 or 1, for probes."),
     "keys": ("app.cli.keys:group", "Keys for the HTTP API under /v1."),
     "lanes": ("app.cli.lanes:command", "Show each lane as it is now."),
     "priority": ("app.cli.priority:group", "The priority policy: which event goes to which lane, and why."),

@@ -89,6 +89,14 @@ class Processes:
         """Return the exit status of each that has ended by itself."""
         return {name: p.returncode for name, p in self._running.items() if p.poll() is not None}
 
+    def pids(self) -> dict[int, str]:
+        """Return the names by process id."""
+        return {process.pid: name for name, process in self._running.items()}
+
+    def forget(self, name: str) -> None:
+        """End what one that has ended left behind, so that it can be started again."""
+        end_session(self._running.pop(name).pid, signal.SIGKILL, 0)
+
     def stop(self) -> None:
         """Stop all in order, each with all it started."""
         known = {name for group in STOP_ORDER for name in group}

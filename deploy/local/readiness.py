@@ -12,6 +12,8 @@ from amqp.exceptions import AMQPError
 from kombu import Connection
 from kombu.exceptions import KombuError
 
+from app.leader import Role
+
 _TIMEOUT_S = 2.0
 
 Check = Callable[[], str | None]
@@ -56,7 +58,6 @@ def _has_consumers(broker_url: str, queues: list[str]) -> str | None:
 
 
 def _leads(database_url: str) -> str | None:
-    # The active dispatcher holds the only advisory lock of the database.
     try:
         connection = psycopg2.connect(
             re.sub(r"^postgres(ql)?(\+\w+)?://", "postgresql://", database_url), connect_timeout=2
@@ -67,6 +68,8 @@ def _leads(database_url: str) -> str | None:
         cursor.execute(
             "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND database ="
             " (SELECT oid FROM pg_database WHERE datname = current_database())"
+            " AND CAST(classid AS bigint) << 32 | CAST(objid AS bigint) = %s",
+            (Role.DISPATCHER.value,),
         )
         row = cursor.fetchone()
     return "leads" if row and row[0] else None

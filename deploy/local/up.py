@@ -20,6 +20,7 @@ from deploy.local.make import told_to_stop
 from deploy.local.processes import end_session, forget, record
 from deploy.local.procfile import Processes, Terminal
 from deploy.local.stack import Services
+from deploy.local.supervise import Restarts, Watcher
 
 ROOT = Path(__file__).resolve().parents[2]
 _MIGRATE = ["tiercel", "db", "upgrade"]
@@ -44,6 +45,7 @@ class Up:
         self.procfile = Path(os.environ.get("TIERCEL_PROCFILE") or ROOT / "Procfile")
         self.bind = os.environ.get("BIND") or "127.0.0.1"
         self.ports = {name: os.environ.get(name) or default for name, default in _DEFAULT_PORTS.items()}
+        self.watcher: Watcher | None = None
 
     def run(self) -> None:
         """Start everything, and return only by an exception.
@@ -68,10 +70,12 @@ class Up:
         self._start({name: command for name, command in commands.items() if name not in early})
         self._await_readiness(commands)
         self._say_ready()
-        self._until(lambda: False)
+        self._supervise(commands)
 
     def shut_down(self) -> None:
         """Stop everything that runs: the receiver, the workers, the servers."""
+        if self.watcher:
+            self.watcher.stop()
         self.processes.stop()
         servers = self.services.names()
         if servers:
@@ -138,6 +142,22 @@ class Up:
 
         self._until(all_ready)
 
+    def _supervise(self, commands: dict[str, str]) -> NoReturn:
+        restarts = Restarts()
+        for name in commands:
+            restarts.started(name)
+        self.watcher = Watcher(load_settings(), self.processes.pids, self.terminal.say)
+        self.watcher.start()
+        while True:
+            if self.stop.wait(_POLL_S) or told_to_stop():
+                raise Stopped
+            for name, status in self.processes.ended().items():
+                if restarts.is_due(name, _how(status)):
+                    self.terminal.say(name, f"ended by itself with {_how(status)}: starting it again")
+                    self.processes.forget(name)
+                    self._start({name: commands[name]})
+                    restarts.started(name)
+
     def _say_ready(self) -> None:
         settings = load_settings()
         host = f"127.0.0.1:{self.ports['PORT']}"
@@ -162,8 +182,11 @@ class Up:
             if self.stop.wait(_POLL_S) or told_to_stop():
                 raise Stopped
             for name, status in self.processes.ended().items():
-                how = f"signal {-status}" if status < 0 else f"status {status}"
-                raise CannotStart(f"{name} ended by itself with {how} (its last lines are above)")
+                raise CannotStart(f"{name} ended by itself with {_how(status)} (its last lines are above)")
+
+
+def _how(status: int) -> str:
+    return f"signal {-status}" if status < 0 else f"status {status}"
 
 
 _DEFAULT_PORTS = {"PORT": "8000", "FLOWER_PORT": "5555"}

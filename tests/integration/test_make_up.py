@@ -166,3 +166,30 @@ def test_make_up_stops_when_only_make_is_told_to(home: Path, services: dict[str,
     make.wait(60)
     assert b"stopping       calm" in output.read_bytes()
     assert not list((home / "run").iterdir())
+
+
+def test_what_ends_by_itself_later_is_started_again(home: Path, services: dict[str, str]) -> None:
+    up = MakeUp(home, services, CALM)
+    try:
+        up.wait_for("Tiercel is ready")
+        first = int((home / "run" / "calm").read_text().split()[0])
+        os.kill(first, signal.SIGKILL)
+        up.wait_for("ended by itself with signal 9: starting it again")
+        wait_until(lambda: int((home / "run" / "calm").read_text().split()[0]) != first)
+        up.process.send_signal(signal.SIGINT)
+        assert up.process.wait(60) == 0, up.said()
+    finally:
+        up.end()
+
+
+def test_what_ends_again_and_again_is_given_up(home: Path, services: dict[str, str]) -> None:
+    # Given one that ends soon, but not before all is ready
+    gate = home / "gate"
+    up = MakeUp(home, services, f"brief: sh -c 'while [ ! -e {gate} ]; do sleep 0.1; done; exit 3'\n")
+    try:
+        up.wait_for("Tiercel is ready")
+        gate.touch()
+        assert up.process.wait(60) == 1
+        assert "brief ended by itself with status 3, again and again" in up.said()
+    finally:
+        up.end()

@@ -8,7 +8,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-foreign check demo bench soak test-versions lock clean runtime dev
+.PHONY: help up test test-foreign check demo bench soak faults fences test-versions lock clean runtime dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,12 @@ bench: dev ## beside a running `make up`: measure latency, then how much the doo
 
 soak: runtime ## beside a running `make up`: 50,000 mutated requests to every kind, and what must still hold
 	$(PY) -m bench.soak.fuzz $(ARGS)
+
+faults: dev ## break everything, one thing at a time, under load: about an hour (ARGS="--count 1000 --only Redis")
+	$(PY) -m tests.faults $(ARGS)
+
+fences: dev ## take each fence out of a copy of the code and show the test that fails without it
+	$(PY) -m tests.faults.fences $(ARGS)
 
 test-versions: dev ## integration and acceptance tests on old and new servers (root on Debian; debootstrap)
 	@deploy/versions.sh

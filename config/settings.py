@@ -73,6 +73,7 @@ class Settings(BaseSettings):
     redispatch_after_s: Annotated[float, Field(gt=0)] = 5.0
     deadline_near_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
     dispatch_interval_s: Annotated[float, Field(gt=0, le=10)] = 0.25
+    worker_memory_mb: Annotated[int, Field(ge=128)] = 1024
     lease_s: Annotated[float, Field(gt=0)] = 10.0
     lock_wait_s: Annotated[float, Field(ge=0, le=1)] = 0.02
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 8

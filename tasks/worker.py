@@ -1,7 +1,9 @@
 """Owns the Celery application: the composition root of the workers and of beat."""
 
+from contextlib import suppress
 from datetime import timedelta
 from functools import cache
+from resource import RLIMIT_DATA, setrlimit
 from typing import Any
 
 import structlog
@@ -121,6 +123,10 @@ def _logs(**_: object) -> None:
 @worker_process_init.connect
 def _after_fork(**_: object) -> None:
     resources.cache_clear()
+    # One event that wants all memory gets a MemoryError; without a bound the machine would choose whom to kill.
+    most = settings().worker_memory_mb * 1024 * 1024
+    with suppress(OSError, ValueError):
+        setrlimit(RLIMIT_DATA, (most, most))
 
 
 @worker_process_shutdown.connect

@@ -16,12 +16,12 @@ _LATE_PLACES = 300
 _HUGE_AT_MOST = 4
 
 
-def plan(seed: int, count: int, now: float, max_body_bytes: int) -> list[Message]:
+def plan(seed: int, count: int, now: float, max_body_bytes: int, *, future: float = FUTURE) -> list[Message]:
     """Return ``count`` events of the day that ends ``now`` (Unix seconds) and what comes with them, as sent."""
     dice = Random(seed)
     day = _Day(dice, now, max_body_bytes)
     events = list(day.events(count))
-    others = [*day.ties(events), *day.deleted_first(), *day.future(count)]
+    others = [*day.ties(events), *day.deleted_first(), *day.future(round(count * future), count)]
     late = [
         replace(message, place=message.place + dice.uniform(1, _LATE_PLACES))
         if dice.random() < OUT_OF_ORDER
@@ -77,8 +77,8 @@ class _Day:
                 saved = elasticpath("product.updated", at, name, {"name": "A save of old", "stock": late})
                 yield self.message(saved, place + self.dice.uniform(-1, 40) * late / 2)
 
-    def future(self, count: int) -> Iterator[Message]:
-        for _ in range(round(count * FUTURE)):
+    def future(self, wanted: int, count: int) -> Iterator[Message]:
+        for _ in range(wanted):
             at = self.now + self.dice.uniform(1, 30) * DAY_S
             yield replace(self.message(self.shop.price(at), self.dice.uniform(0, count)), future=True)
 

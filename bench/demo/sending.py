@@ -4,6 +4,7 @@ import http.client
 import itertools
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -34,9 +35,18 @@ class Sending:
     """The senders' threads; ``sent`` grows while they run."""
 
     def __init__(
-        self, target: Target, senders: Mapping[str, Sender], messages: Sequence[Message], rate: float
+        self,
+        target: Target,
+        senders: Mapping[str, Sender],
+        messages: Sequence[Message],
+        rate: float,
+        *,
+        tries: int = _TRIES,
     ) -> None:
         self.sent: list[Sent] = []
+        self.refused: Counter[str] = Counter()
+        """Tries that were told to come later, or got no answer, by what they were told."""
+        self._tries = tries
         self._target = target
         self._senders = senders
         self._messages = messages
@@ -78,19 +88,21 @@ class Sending:
         sender = self._senders[message.role]
         path = f"/webhooks/{'nobody' if message.flaw is Flaw.LOST else sender.name}"
         sent = Sent(message, None, 0, {})
-        while sent.tries < _TRIES:
+        while sent.tries < self._tries:
             headers = _headers(sender, message)
             sent = replace(
                 sent, tries=sent.tries + 1, headers={name.lower(): value for name, value in headers.items()}
             )
             try:
                 answer = door.send("POST", path, message.body, headers)
-            except (OSError, http.client.HTTPException):
+            except (OSError, http.client.HTTPException) as error:
+                self.refused[type(error).__name__] += 1
                 self._stopped.wait(0.2)
                 continue
             sent = replace(sent, answer=answer)
             if answer.status not in _LATER:
                 break
+            self.refused[f"{answer.status} {answer.title}"] += 1
             self._stopped.wait(min(float(answer.headers.get("retry-after", "1")), 2.0))
         return sent
 

@@ -58,6 +58,7 @@ class RabbitMQ:
         Raises:
             ServiceFailed: it doesn't come up, not even on empty data.
         """
+        self._stopping = False
         program = programs.find("rabbitmq-server", "rabbitmq-server")
         made_by = self.folder / "made-by"
         installed = f"{program} {installed_version()}"

@@ -130,6 +130,19 @@ class Services:
         """Return the private servers of this run."""
         return list(self._servers)
 
+    def halt(self, name: str) -> None:
+        """Stop one private server; its data stay."""
+        self._servers[name].stop()
+
+    def resume(self, name: str) -> None:
+        """Start one again that was halted, or that died.
+
+        Raises:
+            CannotStart: it doesn't come up.
+        """
+        self._servers[name].stop()
+        self._servers[name].start()
+
     def is_up(self, name: str) -> Callable[[], bool]:
         """Return what tells whether that server is ready; of one that isn't private, always.
 

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -41,6 +41,8 @@ class Answer:
     body: bytes
     sent_at: float
     took_s: float
+    resent: bool = False
+    """Whether it answers a second try: the first one's answer never came."""
 
     def json(self) -> dict[str, Any]:
         """Return the body, a JSON object."""
@@ -80,7 +82,7 @@ class Door:
             self._connection.close()
             if fresh or isinstance(error, TimeoutError):
                 raise
-            return self._send(method, path, body, headers)
+            return replace(self._send(method, path, body, headers), resent=True)
 
     def _send(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Answer:
         began = time.monotonic()

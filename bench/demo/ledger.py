@@ -79,7 +79,7 @@ def doorbook(sent: Iterable[Sent]) -> Doorbook:
             book.unanswered.append(one)
             continue
         state = answer.headers.get("x-event-status")
-        if answer.status == 202 or (state == "DUPLICATE" and one.tries > 1):  # noqa: PLR2004
+        if answer.status == 202 or (state == "DUPLICATE" and (one.tries > 1 or answer.resent)):  # noqa: PLR2004
             book.accepted.setdefault(answer.json()["id"], one)
         elif state == "DUPLICATE":
             first = answer.json()["id"]

@@ -86,7 +86,7 @@ def _holds(result: Result) -> bool:
 
 
 def _line(result: Result) -> str:
-    refused = ", ".join(f"{count} × {what}" for what, count in result.refused.most_common()) or "none"
+    refused = ", ".join(f"{count:,} of {what}" for what, count in result.refused.most_common()) or "none"
     healthy = "not seen" if result.healthy_s is None else f"{result.healthy_s:.1f}"
     figures = (result.accepted, result.lost, result.twice, result.wrong_rows)
     return "| " + " | ".join([result.fault, *(f"{figure:,}" for figure in figures), refused, healthy]) + " |"
@@ -95,11 +95,14 @@ def _line(result: Result) -> str:
 def _table(results: Sequence[Result], words: argparse.Namespace, took_min: float) -> str:
     total = sum(result.accepted for result in results)
     bad = [sum(getattr(result, what) for result in results) for what in ("lost", "twice", "wrong_rows")]
+    first = (
+        f"`make faults` on {os.cpu_count()} cores, {words.count:,} events a fault at {words.rate:.0f}/s at the most, "
+        f"seed {words.seed}, {took_min:.0f} minutes: **{total:,} accepted, {bad[0]} lost, {bad[1]} applied twice, "
+        f"{bad[2]} wrong rows.**"
+    )
     return "\n".join(
         [
-            f"`make faults` on {os.cpu_count()} cores, {words.count:,} events a fault at {words.rate:.0f}/s at the most,"
-            f" seed {words.seed}, {took_min:.0f} minutes: **{total:,} accepted, {bad[0]} lost, {bad[1]} applied twice,"
-            f" {bad[2]} wrong rows.**",
+            first,
             "",
             "| fault | accepted | lost | applied twice | wrong rows | told to come later | healthy again (s) |",
             "|---|---|---|---|---|---|---|",

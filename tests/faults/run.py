@@ -42,7 +42,7 @@ class Result:
 
 
 def run(system: System, fault: Fault, *, seed: int, count: int, rate: float) -> Result:
-    """Send ``count`` events at ``rate`` a second (at the most), with the fault after a third of them."""
+    """Send ``count`` events at ``rate`` a second (at the most), with the fault after a quarter of them."""
     target = system.target()
     future = day.FUTURE if fault.future is None else fault.future
     messages = day.plan(seed, count, time.time(), target.settings.max_body_bytes, future=future)
@@ -52,7 +52,7 @@ def run(system: System, fault: Fault, *, seed: int, count: int, rate: float) -> 
             sending = Sending(target, made, messages, rate, tries=_TRIES)
             sending.start()
             began = time.time()
-            system.until(lambda: len(sending.sent) >= len(messages) // 3 or sending.is_done(), 600, "a third sent")
+            system.until(lambda: len(sending.sent) >= len(messages) // 4 or sending.is_done(), 600, "a quarter sent")
             faulty = time.time()
             with fault.inject(system):
                 time.sleep(fault.hold_s)

@@ -94,7 +94,7 @@ class System:
 
     def kill(self, name: str, *, child: bool = False) -> bool:
         """Kill the process of a line of the Procfile, or one of its children; tell whether there was one."""
-        with suppress(psutil.Error, OSError, ValueError):
+        with suppress(psutil.Error, OSError, LookupError, ValueError):
             process = self.leader(name)
             if child:
                 process = secrets.choice(process.children())

@@ -1,0 +1,244 @@
+"""The law of crashes: store, publish, claim, apply, ack, in any order, with a crash or a freeze at any point.
+
+A state machine over the real database. Its model is only what was accepted; at the end everything is brought back
+as the dispatcher would, and every row, fact and outcome must be what the reference model says.
+"""
+
+import itertools
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from app.bare import work
+from app.db import transaction
+from app.errors import ClaimLost
+from app.handlers.apply import apply
+from app.inbox import claim as inbox_claim
+from app.inbox import due, replay
+from app.inbox.claim import Claim
+from app.inbox.store import Kept
+from app.incoming import Incoming
+from app.models import Lane, Outcome, Status
+from app.pointers import Pointer
+from app.resources import Resources
+from bench.reference import Accepted, Row, accepted, reference
+from config.settings import Settings
+from tasks.process import process
+from tests.factories import Inbox
+from tests.integration.test_order_law import build
+
+_RUN = itertools.count()
+_MANY = 1_000
+_TURNS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the machine runs on; made once."""
+
+    inbox: Inbox
+    resources: Resources
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """A worker that stopped behind its claim."""
+
+    claim: Claim
+
+
+class Machine(RuleBasedStateMachine):
+    """Senders, a broker, workers that crash and freeze, a dispatcher, and a person."""
+
+    world: ClassVar[World]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.run = next(_RUN)
+        self.told: list[Incoming] = []
+        self.model: dict[uuid.UUID, Accepted] = {}
+        self.queue: list[Pointer] = []
+        self.frozen: list[Frozen] = []
+        self.ended: dict[uuid.UUID, Any] = {}
+
+    @property
+    def inbox(self) -> Inbox:
+        return self.world.inbox
+
+    @rule(
+        entity=st.integers(0, 1),
+        verb=st.sampled_from(["created", "updated", "updated", "deleted", "paid"]),
+        version=st.one_of(st.integers(1, 4), st.none()),
+        content=st.integers(0, 2),
+    )
+    def store(self, entity: int, verb: str, version: int | None, content: int) -> None:
+        """A sender tells something new."""
+        event = build(entity, verb, version, content)
+        self._store(replace(event, entity_id=f"{self.run}-{event.entity_id}"))
+
+    @precondition(lambda self: self.told)
+    @rule(data=st.data())
+    def store_again(self, data: st.DataObject) -> None:
+        """The answer got lost: the sender tells it again."""
+        self._store(data.draw(st.sampled_from(self.told)))
+
+    def _store(self, event: Incoming) -> None:
+        arrived_at = 2.0 if event.version is None and event.operation.name != "DELETE" else 3.0
+        (stored,) = self.inbox.accept(event, received_at=arrived_at)
+        assert (stored.kept is Kept.NEW) == (event not in self.told)
+        self.told.append(event)
+        fact = event.type == "order.paid"
+        self.model.setdefault(stored.id, accepted(str(stored.id), event, Decimal(int(arrived_at)), fact=fact))
+        if stored.publish:
+            self.queue.append(Pointer(stored.id, 0))
+
+    @precondition(lambda self: self.queue)
+    @rule(data=st.data(), acked=st.booleans())
+    def deliver(self, data: st.DataObject, acked: bool) -> None:
+        """A worker takes a message and does its work; it may die between commit and ack."""
+        pointer = data.draw(st.sampled_from(self.queue))
+        process(self.world.resources, [pointer])
+        if acked:
+            self.queue.remove(pointer)
+
+    @precondition(lambda self: self.queue)
+    @rule(data=st.data())
+    def freeze(self, data: st.DataObject) -> None:
+        """A worker claims, commits, and stops there: frozen, or dead for ever."""
+        pointer = data.draw(st.sampled_from(self.queue))
+        with transaction(self.inbox.engine) as session:
+            found = inbox_claim.waiting(session, [pointer])
+            claim = inbox_claim.claim(session, pointer, found[0][1], 10.0) if found else None
+        if claim is not None:
+            self.frozen.append(Frozen(claim))
+
+    @precondition(lambda self: self.frozen)
+    @rule(data=st.data())
+    def wake(self, data: st.DataObject) -> None:
+        """A frozen worker goes on where it stopped, however much has happened since."""
+        self._wake(self.frozen.pop(data.draw(st.integers(0, len(self.frozen) - 1))))
+
+    def _wake(self, frozen: Frozen) -> None:
+        try:
+            # What a worker does behind its claim.
+            with work(self.inbox.engine) as session:
+                event = inbox_claim.fence(session, frozen.claim)
+                applied = apply(session, event)
+                inbox_claim.finish_with_older(session, frozen.claim, event, applied.outcome, applied.notes)
+        except ClaimLost:
+            # It changes nothing by giving back, nor by ending.
+            with work(self.inbox.engine) as session:
+                assert not inbox_claim.give_back(session, frozen.claim, wait_s=0)
+                assert not inbox_claim.finish(session, frozen.claim, Outcome.DEAD)
+
+    @rule()
+    def time_passes(self) -> None:
+        """Leases end, retries come due, pointers grow old."""
+        self.inbox.sql(
+            "UPDATE event SET lease_until = lease_until - interval '1 h', due_at = due_at - interval '1 h', "
+            "dispatched_at = dispatched_at - interval '1 h' WHERE status IN (0, 1)"
+        )
+
+    @rule()
+    def dispatch(self) -> None:
+        """The dispatcher takes a step."""
+        with work(self.inbox.engine) as session:
+            due.expire_leases(session, _MANY)
+            for lane in Lane:
+                dispatches = [*due.take_due(session, lane, 100), *due.take_lost(session, lane, 60.0, 100)]
+                self.queue += [dispatch.pointer for dispatch in dispatches]
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def re_prioritise(self, data: st.DataObject) -> None:
+        """A person moves what waits: its old pointers do nothing any more."""
+        event_id = data.draw(st.sampled_from(list(self.model)))
+        self.inbox.sql(
+            "UPDATE event SET lane = (lane + 1) % 3, generation = generation + 1, dispatched_at = NULL "
+            "WHERE id = :id AND status = 0",
+            id=event_id,
+        )
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def replay(self, data: st.DataObject) -> None:
+        """A person runs an ended event again."""
+        event_id = data.draw(st.sampled_from(list(self.model)))
+        with transaction(self.inbox.engine) as session:
+            try:
+                replay.replay(session, event_id)
+            except replay.NotReplayable:
+                return
+
+    @rule()
+    def lose_the_broker(self) -> None:
+        """All messages are gone."""
+        self.queue.clear()
+
+    @invariant()
+    def one_owner_and_one_outcome(self) -> None:
+        """What runs has an owner, what has ended has an outcome and no owner."""
+        wrong = self.inbox.sql(
+            "SELECT id, status, outcome FROM event WHERE (status = 1) <> (claim_token IS NOT NULL) "
+            "OR (status IN (2, 3)) <> (outcome IS NOT NULL) OR (status IN (2, 3)) <> (finished_at IS NOT NULL)"
+        )
+        assert wrong == []
+
+    def teardown(self) -> None:
+        """Bring everything back, as the dispatcher would, and hold it against the reference model."""
+        for _ in range(_TURNS):
+            waiting = self.inbox.sql("SELECT count(*) FROM event WHERE status IN (0, 1)")[0][0]
+            if not waiting:
+                break
+            self.time_passes()
+            self.dispatch()
+            for pointer in self.queue:
+                process(self.world.resources, [pointer])
+            self.queue.clear()
+        assert self.inbox.sql("SELECT id, status FROM event WHERE status IN (0, 1)") == []
+        # Whoever wakes up only now changes nothing.
+        before = self._rows()
+        for frozen in self.frozen:
+            self._wake(frozen)
+        assert self._rows() == before
+        self._check()
+
+    def _rows(self) -> list[Any]:
+        return self.inbox.sql(
+            "SELECT entity_type, entity_id, version, data FROM entity WHERE entity_id LIKE :run ORDER BY 1, 2",
+            run=f"{self.run}-%",
+        )
+
+    def _check(self) -> None:
+        rows, facts = reference(self.model.values())
+        source = self.inbox.source.name
+        found = {(source, noun, name): Row(version, data is None, data) for noun, name, version, data in self._rows()}
+        assert found == rows
+        recorded = self.inbox.sql("SELECT event_id FROM fact WHERE entity_id LIKE :run", run=f"{self.run}-%")
+        assert sorted(str(row[0]) for row in recorded) == sorted(facts)
+        ends = self.inbox.sql("SELECT id, status, outcome FROM event WHERE entity_id LIKE :run", run=f"{self.run}-%")
+        assert {row[0] for row in ends} == set(self.model)
+        assert all(row[1] == Status.COMPLETED and row[2] != Outcome.DEAD for row in ends)
+
+
+@pytest.fixture
+def world(settings: Settings, inbox: Inbox) -> Iterator[World]:
+    opened = Resources.open(settings.model_copy(update={"max_attempts": _MANY}), pool_size=2)
+    yield World(inbox, opened)
+    opened.close()
+
+
+@pytest.mark.timeout(300)
+def test_whatever_crashes_or_freezes_each_event_ends_once_and_each_row_is_right(world: World) -> None:
+    Machine.world = world
+    run_state_machine_as_test(
+        Machine,
+        settings=hypothesis_settings(max_examples=25, stateful_step_count=30, deadline=None),
+    )

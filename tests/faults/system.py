@@ -204,7 +204,9 @@ class System:
             "FLOWER_PORT": str(_free_port()),
             "PYTHONPATH": str(ROOT),
         }
-        env.pop("MAKELEVEL", None)
+        # What is measured here is what breaks; coverage in every process would only slow it.
+        for name in ("MAKELEVEL", "COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG"):
+            env.pop(name, None)
         output: IO[bytes]
         with (self.home / "output").open("wb") as output:
             argv = [sys.executable, "-m", "deploy.local.up"]

@@ -31,7 +31,7 @@ from app.resources import Resources
 from bench.reference import Accepted, Row, accepted, reference
 from config.settings import Settings
 from tasks.process import process
-from tests.factories import Inbox
+from tests.factories import Inbox, incoming
 from tests.integration.test_order_law import build
 
 _RUN = itertools.count()
@@ -126,12 +126,18 @@ class Machine(RuleBasedStateMachine):
         self._wake(self.frozen.pop(data.draw(st.integers(0, len(self.frozen) - 1))))
 
     def _wake(self, frozen: Frozen) -> None:
+        holds = self.inbox.sql(
+            "SELECT 1 FROM event WHERE id = :id AND claim_token = :token",
+            id=frozen.claim.event_id,
+            token=frozen.claim.token,
+        )
         try:
             # What a worker does behind its claim.
             with work(self.inbox.engine) as session:
                 event = inbox_claim.fence(session, frozen.claim)
                 applied = apply(session, event)
                 inbox_claim.finish_with_older(session, frozen.claim, event, applied.outcome, applied.notes)
+            assert holds, "a worker went on without its claim"
         except ClaimLost:
             # It changes nothing by giving back, nor by ending.
             with work(self.inbox.engine) as session:
@@ -242,3 +248,18 @@ def test_whatever_crashes_or_freezes_each_event_ends_once_and_each_row_is_right(
         Machine,
         settings=hypothesis_settings(max_examples=25, stateful_step_count=30, deadline=None),
     )
+
+
+@pytest.mark.parametrize("event_type", ["order.paid", "price.updated"])
+def test_what_runs_or_has_ended_is_not_claimed_again(inbox: Inbox, resources: Resources, event_type: str) -> None:
+    pointer = inbox.pointer(incoming(event_type))
+    with transaction(inbox.engine) as session:
+        ((_, waiting),) = inbox_claim.waiting(session, [pointer])
+        first = inbox_claim.claim(session, pointer, waiting, 10.0)
+    for end in (False, True):
+        if end:
+            with work(inbox.engine) as session:
+                assert first is not None
+                inbox_claim.finish(session, first, Outcome.APPLIED)
+        with transaction(inbox.engine) as session:
+            assert inbox_claim.claim(session, pointer, waiting, 10.0) is None

@@ -55,41 +55,36 @@ def _in(module: str, *names: str) -> tuple[str, ...]:
 FENCES: tuple[Fence, ...] = (
     Fence(
         "the claim's token before any work",
-        "app/inbox/claim.py",
-        "FROM event WHERE id = :id AND claim_token = :token FOR UPDATE",
-        "FROM event WHERE id = :id FOR UPDATE",
+        "app/inbox/finish.py",
+        "WHERE id = ANY(CAST(:ids AS uuid[])) AND claim_token = :token\n      ORDER BY",
+        "WHERE id = ANY(CAST(:ids AS uuid[])) AND coalesce(CAST(:token AS text), '') <> ''\n      ORDER BY",
         (*_in("integration/test_process", "test_a_frozen_worker_that_wakes_up_changes_nothing"), MACHINE),
     ),
     Fence(
-        "the claim's token when an event ends",
-        "app/inbox/claim.py",
-        "lease_until = NULL, error = :error, history = history || CAST(:notes AS jsonb)\nWHERE id = :id AND "
-        "claim_token = :token",
-        "lease_until = NULL, error = :error, history = history || CAST(:notes AS jsonb)\nWHERE id = :id AND "
-        "coalesce(:token, '') <> ''",
+        "the claim's token when an event ends alone",
+        "app/inbox/finish.py",
+        '_FINISH = text("""\nUPDATE event SET status = :status, outcome = :outcome, finished_at = clock_timestamp(), '
+        "claim_token = NULL,\n       lease_until = NULL, error = :error, history = history || CAST(:notes AS jsonb)\n"
+        "WHERE id = :id AND claim_token = :token",
+        '_FINISH = text("""\nUPDATE event SET status = :status, outcome = :outcome, finished_at = clock_timestamp(), '
+        "claim_token = NULL,\n       lease_until = NULL, error = :error, history = history || CAST(:notes AS jsonb)\n"
+        "WHERE id = :id AND coalesce(CAST(:token AS text), '') <> ''",
         (*_in("integration/test_process", "test_a_frozen_worker_that_wakes_up_changes_nothing"), MACHINE),
     ),
     Fence(
         "the claim's token when an event is given back",
-        "app/inbox/claim.py",
-        "due_at = clock_timestamp() + make_interval(secs => :wait_s), error = :error,\n"
-        "       history = history || CAST(:notes AS jsonb)\nWHERE id = :id AND claim_token = :token",
-        "due_at = clock_timestamp() + make_interval(secs => :wait_s), error = :error,\n"
-        "       history = history || CAST(:notes AS jsonb)\nWHERE id = :id AND coalesce(:token, '') <> ''",
+        "app/inbox/finish.py",
+        'error = :error, history = history || CAST(:notes AS jsonb)\nWHERE id = :id AND claim_token = :token\n""")\n'
+        "\n\n@dataclass",
+        "error = :error, history = history || CAST(:notes AS jsonb)\nWHERE id = :id AND "
+        "coalesce(CAST(:token AS text), '') <> ''\n\"\"\")\n\n\n@dataclass",
         (*_in("integration/test_process", "test_a_frozen_worker_that_wakes_up_changes_nothing"), MACHINE),
     ),
     Fence(
         "only what waits is claimed",
         "app/inbox/claim.py",
-        'which="id = :id AND CAST(status AS int) = 0"',
-        'which="id = :id"',
-        _in("integration/test_crash_machine", "test_what_runs_or_has_ended_is_not_claimed_again"),
-    ),
-    Fence(
-        "only what waits is claimed for an entity",
-        "app/inbox/claim.py",
-        'AND NOT fact "\n        "AND status = 0"',
-        'AND NOT fact "\n        "AND status < 9"',
+        "AND CAST(status AS int) = 0 AND due_at <= now() FOR UPDATE SKIP LOCKED))",
+        "AND due_at <= now() FOR UPDATE SKIP LOCKED))",
         (*_in("integration/test_crash_machine", "test_what_runs_or_has_ended_is_not_claimed_again"), MACHINE),
     ),
     Fence(
@@ -103,8 +98,8 @@ FENCES: tuple[Fence, ...] = (
     Fence(
         "a spent pointer is said to be",
         "app/inbox/claim.py",
-        '_POINTER_SPENT = text("UPDATE event SET dispatched_at = NULL WHERE id = :id AND CAST(status AS int) = 0")',
-        '_POINTER_SPENT = text("UPDATE event SET dispatched_at = NULL WHERE id = :id AND false")',
+        "UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = 0",
+        "UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND false",
         _in(
             "integration/test_process",
             "test_a_pointer_spent_on_another_event_that_fails_leaves_its_own_to_the_dispatcher",
@@ -134,8 +129,8 @@ FENCES: tuple[Fence, ...] = (
     Fence(
         "a fact is recorded once",
         "app/handlers/apply.py",
-        "    if not recorded.rowcount:\n        return False\n",
-        "",
+        "new_fact = event.fact and not one.fact_known",
+        "new_fact = event.fact",
         _in("integration/test_desk", "test_a_replayed_fact_ends_unchanged"),
     ),
     Fence(
@@ -211,7 +206,7 @@ FENCES: tuple[Fence, ...] = (
     ),
     Fence(
         "who says when is asked no sooner",
-        "tasks/process.py",
+        "tasks/attempt.py",
         "and error.retry_after_s is None",
         "",
         _in("integration/test_retries", "test_a_remotes_retry_after_is_kept_on_the_row_and_tried_no_sooner"),

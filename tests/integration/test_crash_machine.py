@@ -21,8 +21,9 @@ from app.db import transaction
 from app.errors import ClaimLost
 from app.handlers.apply import apply
 from app.inbox import claim as inbox_claim
-from app.inbox import due, replay
+from app.inbox import due, finish, replay
 from app.inbox.claim import Claim
+from app.inbox.finish import Ended
 from app.inbox.store import Kept
 from app.incoming import Incoming
 from app.models import Lane, Outcome, Status
@@ -109,13 +110,13 @@ class Machine(RuleBasedStateMachine):
             self.queue.remove(pointer)
 
     @precondition(lambda self: self.queue)
-    @rule(data=st.data())
-    def freeze(self, data: st.DataObject) -> None:
-        """A worker claims, commits, and stops there: frozen, or dead for ever."""
-        pointer = data.draw(st.sampled_from(self.queue))
-        with transaction(self.inbox.engine) as session:
-            found = inbox_claim.waiting(session, [pointer])
-            claim = inbox_claim.claim(session, pointer, found[0][1], 10.0) if found else None
+    @rule(data=st.data(), together=st.booleans())
+    def freeze(self, data: st.DataObject, together: bool) -> None:
+        """A worker claims, one event or a batch, commits, and stops there: frozen, or dead for ever."""
+        pointers = data.draw(st.lists(st.sampled_from(self.queue), min_size=1, max_size=3 if together else 1))
+        with work(self.inbox.engine) as session:
+            firsts = {event.first for _, event in inbox_claim.waiting(session, pointers)}
+        claim = claimed(self.inbox, Claim(tuple(firsts), uuid.uuid4(), counted=not together)) if firsts else None
         if claim is not None:
             self.frozen.append(Frozen(claim))
 
@@ -126,23 +127,23 @@ class Machine(RuleBasedStateMachine):
         self._wake(self.frozen.pop(data.draw(st.integers(0, len(self.frozen) - 1))))
 
     def _wake(self, frozen: Frozen) -> None:
-        holds = self.inbox.sql(
-            "SELECT 1 FROM event WHERE id = :id AND claim_token = :token",
-            id=frozen.claim.event_id,
-            token=frozen.claim.token,
-        )
+        token = frozen.claim.token
+        holds = {row[0] for row in self.inbox.sql("SELECT id FROM event WHERE claim_token = :token", token=token)}
         try:
             # What a worker does behind its claim.
             with work(self.inbox.engine) as session:
-                event = inbox_claim.fence(session, frozen.claim)
-                applied = apply(session, event)
-                inbox_claim.finish_with_older(session, frozen.claim, event, applied.outcome, applied.notes)
-            assert holds, "a worker went on without its claim"
+                fenced = finish.fence(session, frozen.claim)
+                applied = apply(session, fenced)
+                ended = [Ended(one.event, became) for one, became in zip(fenced, applied, strict=True)]
+                finish.finish_with_older(session, token, ended)
+            assert {one.event.id for one in fenced} == holds, "a worker went on without its claim"
         except ClaimLost:
-            # It changes nothing by giving back, nor by ending.
-            with work(self.inbox.engine) as session:
-                assert not inbox_claim.give_back(session, frozen.claim, wait_s=0)
-                assert not inbox_claim.finish(session, frozen.claim, Outcome.DEAD)
+            assert not holds
+        # Where the claim is lost it changes nothing by giving back, nor by ending.
+        with work(self.inbox.engine) as session:
+            for event_id in frozen.claim.event_ids:
+                assert not finish.give_back(session, event_id, token, wait_s=0)
+                assert not finish.finish(session, event_id, token, Outcome.DEAD)
 
     @rule()
     def time_passes(self) -> None:
@@ -251,15 +252,24 @@ def test_whatever_crashes_or_freezes_each_event_ends_once_and_each_row_is_right(
 
 
 @pytest.mark.parametrize("event_type", ["order.paid", "price.updated"])
-def test_what_runs_or_has_ended_is_not_claimed_again(inbox: Inbox, resources: Resources, event_type: str) -> None:
+@pytest.mark.parametrize("counted", [True, False])
+def test_what_runs_or_has_ended_is_not_claimed_again(inbox: Inbox, event_type: str, counted: bool) -> None:
     pointer = inbox.pointer(incoming(event_type))
-    with transaction(inbox.engine) as session:
-        ((_, waiting),) = inbox_claim.waiting(session, [pointer])
-        first = inbox_claim.claim(session, pointer, waiting, 10.0)
+    first = claimed(inbox, Claim((pointer.event_id,), uuid.uuid4(), counted=counted))
+    assert first is not None
     for end in (False, True):
         if end:
             with work(inbox.engine) as session:
-                assert first is not None
-                inbox_claim.finish(session, first, Outcome.APPLIED)
-        with transaction(inbox.engine) as session:
-            assert inbox_claim.claim(session, pointer, waiting, 10.0) is None
+                assert finish.finish(session, pointer.event_id, first.token, Outcome.APPLIED)
+        assert claimed(inbox, Claim((pointer.event_id,), uuid.uuid4(), counted=counted)) is None
+
+
+def claimed(inbox: Inbox, wanted: Claim) -> Claim | None:
+    """Claim events and return what of it holds, committed."""
+    try:
+        with work(inbox.engine) as session:
+            inbox_claim.claim(session, wanted, 10.0)
+            finish.fence(session, wanted)
+    except ClaimLost:
+        return None
+    return wanted

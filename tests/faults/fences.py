@@ -85,7 +85,7 @@ FENCES: tuple[Fence, ...] = (
         "app/inbox/claim.py",
         "AND CAST(status AS int) = 0 AND due_at <= now() FOR UPDATE SKIP LOCKED))",
         "AND due_at <= now() FOR UPDATE SKIP LOCKED))",
-        (*_in("integration/test_crash_machine", "test_what_runs_or_has_ended_is_not_claimed_again"), MACHINE),
+        _in("integration/test_crash_machine", "test_what_runs_or_has_ended_is_not_claimed_again"),
     ),
     Fence(
         "the generation of a pointer",

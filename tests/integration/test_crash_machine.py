@@ -159,8 +159,9 @@ class Machine(RuleBasedStateMachine):
         with work(self.inbox.engine) as session:
             due.expire_leases(session, _MANY)
             for lane in Lane:
-                dispatches = [*due.take_due(session, lane, 100), *due.take_lost(session, lane, 60.0, 100)]
-                self.queue += [dispatch.pointer for dispatch in dispatches]
+                taken = due.take_due(session, lane, {self.inbox.source.id: 100})
+                for dispatches in (*taken.values(), due.take_lost(session, lane, 60.0, 100)):
+                    self.queue += [dispatch.pointer for dispatch in dispatches]
 
     @precondition(lambda self: self.model)
     @rule(data=st.data())

@@ -2,16 +2,16 @@
 
 Everything is new or nullable: the release before runs on this schema.
 
-Revision: 0002
-Revises: 0004
+Revision: 0003
+Revises: 0002
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0002"
-down_revision = "0004"
+revision = "0003"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 

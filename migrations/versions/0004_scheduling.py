@@ -4,15 +4,15 @@ Older code goes on with this schema: it names none of the new columns, each of w
 what it asked of the replaced indexes the new ones answer, too. Only a dispatcher of before then sorts a lane's whole
 backlog at each step: start it anew first.
 
-Revision: 0003
-Revises: 0002
+Revision: 0004
+Revises: 0003
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 branch_labels = None
 depends_on = None
 

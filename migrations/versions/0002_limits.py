@@ -2,14 +2,14 @@
 
 Only new columns that may be null, and a new table: code of before goes on.
 
-Revision: 0004
+Revision: 0002
 Revises: 0001
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0004"
+revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None

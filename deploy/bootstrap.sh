@@ -1,28 +1,36 @@
 #!/bin/sh
-# Makes .venv and installs the locked packages into it: `deploy/bootstrap.sh runtime` or `deploy/bootstrap.sh dev`.
+# Makes .venv and installs the locked packages into it: `deploy/bootstrap.sh runtime`, `dev` or `bench`.
 # Run again, it only compares two hashes. `SERVERS=1` installs missing server programs meanwhile (deploy/local/programs.py).
 set -eu
 cd "$(dirname "$0")/.."
 kind=${1:-runtime}
-case $kind in runtime | dev) ;; *) echo "usage: deploy/bootstrap.sh runtime|dev" >&2; exit 2 ;; esac
+case $kind in runtime | dev | bench) ;; *) echo "usage: deploy/bootstrap.sh runtime|dev|bench" >&2; exit 2 ;; esac
 
 die() { echo "tiercel: $*" >&2; exit 1; }
 
-# What was installed, and where: a moved clone or a changed lock installs again. dev holds all of runtime.
+# What was installed, and where: a moved clone or a changed lock installs again.
 wanted() {
     { pwd; cat setup.cfg pyproject.toml requirements/build.lock "requirements/$1.lock"; } | cksum
 }
 is_installed() {
     [ -f ".venv/tiercel-$1" ] && [ "$(cat ".venv/tiercel-$1")" = "$(wanted "$1")" ] && [ -x .venv/bin/python ]
 }
-is_installed "$kind" || { [ "$kind" = runtime ] && is_installed dev; } && exit 0
+# bench holds all of dev, and dev all of runtime.
+is_enough() {
+    is_installed "$kind" || case $kind in
+        runtime) is_installed dev || is_installed bench ;;
+        dev) is_installed bench ;;
+        bench) false ;;
+    esac
+}
+if is_enough; then exit 0; fi
 
 mkdir -p .tiercel
 # Two first runs at once take turns, where the system can do that.
 if command -v flock >/dev/null 2>&1; then
     exec 9>.tiercel/bootstrap.lock
     flock 9
-    if is_installed "$kind"; then exit 0; fi
+    if is_enough; then exit 0; fi
 fi
 
 # Every python in PATH is tried by running it: pyenv's shims exist for versions that aren't there.

@@ -12,5 +12,8 @@ compile() {
 compile --upgrade setup.cfg --output-file requirements/runtime.lock
 # dev holds all of runtime, at the same versions: deploy/bootstrap.sh relies on it.
 compile --upgrade --constraint requirements/runtime.lock --extra dev setup.cfg --output-file requirements/dev.lock
+# bench holds all of dev, in the same way.
+compile --upgrade --constraint requirements/dev.lock --extra dev --extra bench setup.cfg \
+    --output-file requirements/bench.lock
 .venv/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' |
     compile --upgrade --no-annotate - --output-file requirements/build.lock

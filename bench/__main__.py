@@ -1,0 +1,119 @@
+"""Owns ``make bench``: a private system, the parts in turn, one table, the JSON.
+
+The exit status is 1 where a bound doesn't hold or something went wrong.
+"""
+
+import argparse
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from app.errors import TiercelError
+from bench.events import Stream
+from bench.figures import Results, show
+from bench.machine import describe
+from bench.parts import ceilings, drain, growth, idle, ingest, memory, sustained
+from bench.parts.sizes import QUICK, Sizes
+from bench.private import private_system
+from bench.system import System
+from bench.target import NotRunning, find_target, senders
+from config.settings import tiercel_home
+from deploy.local.errors import CannotStart
+
+Part = Callable[[System, Sizes, Results], None]
+PARTS: dict[str, Part] = {
+    "ceilings": ceilings.measure,
+    "ingest": ingest.measure,
+    "latency": idle.measure,
+    "sustained": sustained.measure,
+    "drain": drain.measure,
+    "memory": memory.measure,
+    # The last: its rows stay.
+    "growth": growth.measure,
+}
+_STOPPED = 130
+
+
+def _words(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--part", action="append", choices=PARTS, help="only this one; may be said several times")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to try whether everything runs")
+    parser.add_argument("--running", action="store_true", help="measure the running make up of TIERCEL_HOME instead")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found there")
+    for field in fields(Sizes):
+        if field.name == "peers":
+            parser.add_argument("--no-peers", dest="peers", action="store_false", default=None, help="ours alone")
+        else:
+            kind = int if isinstance(field.default, int) else float
+            name = f"--{field.name.replace('_', '-')}"
+            parser.add_argument(name, type=kind, metavar="N", help=f"(without --quick {field.default:,})")
+    return parser.parse_args(arguments)
+
+
+def _sizes(words: argparse.Namespace) -> Sizes:
+    given = {field.name: value for field in fields(Sizes) if (value := getattr(words, field.name)) is not None}
+    return replace(QUICK if words.quick else Sizes(), **given)
+
+
+@contextmanager
+def _home(*, running: bool) -> Iterator[Path]:
+    if running:
+        yield tiercel_home()
+    else:
+        with private_system() as home:
+            yield home
+
+
+def _measure(console: Console, words: argparse.Namespace, sizes: Sizes) -> Results:
+    target = find_target()
+    results = Results(describe(target), asdict(sizes))
+    chosen = words.part or [name for name in PARTS if name != "growth" or not words.running]
+    with senders(target, {"bench": ("standard", {})}) as (made, _):
+        system = System(target, Stream(made["bench"]))
+        for name, part in PARTS.items():
+            if name not in chosen:
+                continue
+            began = time.monotonic()
+            try:
+                part(system, sizes, results)
+            except (NotRunning, TiercelError, OSError) as error:
+                results.notes.append(f"{name}: {error}")
+            if words.json:
+                # After each part: hours may have gone into it.
+                words.json.write_text(results.to_json())
+            console.print(f"{name}: {time.monotonic() - began:.0f} s", style="dim", highlight=False)
+    return results
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure, show, and return the exit status."""
+    words = _words(arguments)
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    if words.running and "growth" in (words.part or ()):
+        console.print("bench: growth fills tables for good; it only runs on a private system")
+        return 1
+    try:
+        with _home(running=words.running):
+            results = _measure(console, words, _sizes(words))
+    except (NotRunning, CannotStart) as error:
+        Console(stderr=True, soft_wrap=True).print(f"bench: {error}", highlight=False, markup=False)
+        return 1
+    except KeyboardInterrupt:
+        return _STOPPED
+    show(console, results)
+    return 1 if results.missed() or results.notes else 0
+
+
+def _stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, _stop)
+    sys.exit(main(sys.argv[1:]))

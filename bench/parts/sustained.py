@@ -1,0 +1,161 @@
+"""Owns the highest rate of the mix that is applied as fast as it comes in, ours and peer (a)'s, and latency below it.
+
+Open loop: events arrive at their rate whatever the answers do. What is due and not applied yet, in the client, in the
+receiver or behind it, is the backlog; a rate is held when everything was accepted and the backlog doesn't grow.
+"""
+
+import statistics
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from app.models import Lane
+from bench.events import Stream
+from bench.figures import Bound, Point, Results, Series, point, ratios
+from bench.latency import spread
+from bench.parts.sizes import Sizes
+from bench.peers.contest import TUTORIAL, contest
+from bench.system import System
+from bench.target import NotRunning
+from bench.volley import Load, run
+
+_SAMPLE_S = 0.25
+_NOISE, _NOISE_S, _GROWTH = 20, 0.05, 0.005
+"""What a backlog may grow by from the middle third of a run to the last: 20 events, those of 0.05 s, and 0.5 %."""
+_ALSO_AT = (0.1, 0.25, 0.5, 0.75, 0.9)
+"""Shares of the highest rate at which latency is measured, too."""
+_LOWEST_PER_S = 5.0
+
+
+class Subject(Protocol):
+    """Who is loaded."""
+
+    stream: Stream
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def port(self) -> int: ...
+    def behind(self) -> int: ...
+    def settle(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """What came of one rate."""
+
+    rate: float
+    holds: bool
+    since: float
+    """Unix time at which it began."""
+    response_p99_ms: float
+
+
+def measure(system: System, sizes: Sizes, results: Results) -> None:
+    """Add the rates, high's p99 in the same runs, and the picture of latency over load."""
+    ours: list[float] = []
+    theirs: list[float] = []
+    high_p99: list[float] = []
+    response_p99: list[float] = []
+    for number in range(sizes.rounds):
+        held = highest(system, sizes, ours[-1] if number else sizes.start_per_s)
+        ours.append(held.rate)
+        high_p99.append(spread(system.ended_ms(held.since)[Lane.HIGH]).p99)
+        response_p99.append(held.response_p99_ms)
+        if sizes.peers:
+            with system.dispatcher_still(), contest(TUTORIAL, system.target) as peer, peer.door(), peer.workers():
+                theirs.append(highest(peer, sizes, theirs[-1] if number else sizes.start_per_s / 2).rate)
+    results.add("sustained", "Tiercel, 10/30/60 %", "/s", ours, Bound(at_least=2000))
+    results.add("sustained", "high's p99 at that rate", "ms", high_p99, Bound(at_most=100))
+    results.add("sustained", "response p99 at that rate", "ms", response_p99)
+    results.add("sustained", f"{TUTORIAL.label}: {TUTORIAL.name}", "/s", theirs)
+    results.add("sustained", f"Tiercel ÷ {TUTORIAL.label}", "times", ratios(ours, theirs), Bound(at_least=3))
+    results.series["latency-over-load"] = _latency(system, sizes, statistics.median(ours))
+
+
+def highest(subject: Subject, sizes: Sizes, start: float) -> Hold:
+    """Return the highest rate that could be held: sought in short tries, then held for long, stepping down by 5 %.
+
+    Raises:
+        NotRunning: not even a few events a second can be.
+    """
+    good, bad = 0.0, 0.0
+    rate = start
+    while not (good and bad) or bad / good > 1.08:
+        if hold(subject, rate, sizes.probe_s).holds:
+            good = rate
+        else:
+            bad = rate
+        rate = good * 1.25 if not bad else bad * 0.7 if not good else (good * bad) ** 0.5
+        if rate < _LOWEST_PER_S:
+            raise NotRunning(f"not even {bad:.0f} events/s can be held")
+    while not (held := hold(subject, good, sizes.hold_s)).holds:
+        good *= 0.95
+        if good < _LOWEST_PER_S:
+            raise NotRunning(f"not even {held.rate:.0f} events/s can be held")
+    return held
+
+
+def hold(subject: Subject, rate: float, seconds: float) -> Hold:
+    """Load with a rate and watch the backlog."""
+    subject.settle()
+    load = Load(subject.host, subject.port, subject.stream.ready(round(rate * seconds)), seconds, rate)
+    since = time.time()
+    with _watched(subject, load) as backlog:
+        run(load)
+        seen = list(backlog)
+    growth = _growth(seen, seconds)
+    holds = load.refused == 0 and growth <= _NOISE + rate * (_NOISE_S + _GROWTH * seconds / 3)
+    response = spread([due * 1000 for due in load.due_s]).p99 if load.due_s else float("inf")
+    return Hold(rate, holds, since, response)
+
+
+@contextmanager
+def _watched(subject: Subject, load: Load) -> Iterator[list[tuple[float, int]]]:
+    """Note, four times a second, how long the load runs and how many of its events are due and not applied."""
+    seen: list[tuple[float, int]] = []
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_SAMPLE_S):
+            if load.began:
+                unanswered = max(0, load.due() - load.answered)
+                seen.append((time.monotonic() - load.began, unanswered + subject.behind()))
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        done.set()
+        thread.join()
+
+
+def _growth(seen: Sequence[tuple[float, int]], seconds: float) -> float:
+    """Return how much the backlog's mean grew from the middle third of a run to the last."""
+    middle = [behind for at, behind in seen if seconds / 3 <= at < seconds * 2 / 3]
+    last = [behind for at, behind in seen if seconds * 2 / 3 <= at <= seconds]
+    if not middle or not last:
+        return float("inf")
+    return statistics.fmean(last) - statistics.fmean(middle)
+
+
+def _latency(system: System, sizes: Sizes, top: float) -> Series:
+    lines: dict[str, list[Point]] = {}
+    for share in (*_ALSO_AT, 1.0):
+        rate, rounds = top * share, []
+        for _ in range(min(sizes.rounds, 3)):
+            held = hold(system, rate, sizes.probe_s)
+            system.settle()
+            rounds.append((held, system.ended_ms(held.since)))
+        for lane in Lane:
+            for name in ("p50", "p99"):
+                values = [getattr(spread(ended[lane]), name) for _, ended in rounds if ended.get(lane)]
+                if values:
+                    lines.setdefault(f"{lane.name.lower()} {name}", []).append(point(rate, values))
+    return Series(
+        "From acceptance to applied, by lane", "events a second, 10/30/60 % high/medium/low", "ms", lines, log_y=True
+    )

@@ -15,7 +15,7 @@ from kombu import Connection
 from sqlalchemy import text
 
 from app.sources.kind import Config
-from bench.children import program, running, served
+from bench.children import ROOT, program, running, served
 from bench.events import Stream
 from bench.peers.door import SECRET
 from bench.peers.shop import SCHEMA, Base
@@ -28,6 +28,8 @@ PROCESSES = 4
 _DONE_S = 1800.0
 _QUIET_S = 1.0
 _CELERY = ("worker", "--concurrency", str(PROCESSES), "--without-gossip", "--without-mingle", "--loglevel", "WARNING")
+# Its own program doesn't look for modules here.
+_PROCRASTINATE = (sys.executable, "-m", "procrastinate", "--app")
 _JOBS_LEFT = f"SELECT count(*) FROM {SCHEMA}.procrastinate_jobs WHERE status IN ('todo', 'doing')"
 
 
@@ -55,8 +57,7 @@ class Peer:
         if self.module == "on_dramatiq":
             return [[program("dramatiq"), module, "--processes", str(PROCESSES), "--queues", self.queue]]
         if self.module == "on_procrastinate":
-            one = [program("procrastinate"), "--app", f"{module}.app", "worker", "--concurrency", "8"]
-            return [one] * PROCESSES
+            return [[*_PROCRASTINATE, f"{module}.app", "worker", "--concurrency", "8"]] * PROCESSES
         return [[program("celery"), "--app", f"{module}:celery", "--quiet", *_CELERY]]
 
 
@@ -109,7 +110,7 @@ class Contest:
     def fill(self, count: int) -> int:
         """Put so many events into its queue; returns how many entities they are about."""
         command = [sys.executable, "-m", "bench.peers.fill", self.peer.module, str(count)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         if done.returncode:
             raise NotRunning(f"{self.peer.label} can't be filled:\n{done.stderr[-1500:]}")
         return int(done.stdout)
@@ -149,8 +150,8 @@ def contest(peer: Peer, target: Target) -> Iterator[Contest]:
         connection.execute(text(f"CREATE SCHEMA {SCHEMA}"))
         Base.metadata.create_all(connection)
     if peer is PROCRASTINATE:
-        command = [program("procrastinate"), "--app", f"bench.peers.{peer.module}.app", "schema", "--apply"]
-        subprocess.run(command, check=True, capture_output=True)
+        command = [*_PROCRASTINATE, f"bench.peers.{peer.module}.app", "schema", "--apply"]
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     else:
         with _channel(target) as channel:
             channel.queue_declare(peer.queue, durable=True, auto_delete=False, arguments=_arguments(peer))

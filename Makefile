@@ -32,8 +32,9 @@ check: dev ## what CI runs: format, lint, types, imports, dependencies, compose,
 demo: runtime ## beside a running `make up`: send a flash-sale day and show what became of it
 	$(PY) -m bench.demo $(ARGS)
 
-bench: dev ## beside a running `make up`: measure latency, then how much the door takes
-	$(PY) -m bench.latency $(ARGS)
+bench: ## measure everything in a private system, beside peers and ceilings (hours; ARGS=--quick tries it in minutes)
+	@SERVERS=1 deploy/bootstrap.sh bench
+	$(PY) -m bench $(ARGS)
 
 soak: runtime ## beside a running `make up`: 50,000 mutated requests to every kind, and what must still hold
 	$(PY) -m bench.soak.fuzz $(ARGS)

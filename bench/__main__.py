@@ -4,6 +4,7 @@ The exit status is 1 where a bound doesn't hold or something went wrong.
 """
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -70,9 +71,9 @@ def _home(*, running: bool) -> Iterator[Path]:
             yield home
 
 
-def _measure(console: Console, words: argparse.Namespace, sizes: Sizes) -> Results:
+def _measure(console: Console, words: argparse.Namespace, sizes: Sizes, load_before: float) -> Results:
     target = find_target()
-    results = Results(describe(target), asdict(sizes))
+    results = Results(describe(target, load_before), asdict(sizes))
     chosen = words.part or [name for name in PARTS if name != "growth" or not words.running]
     with senders(target, {"bench": ("standard", {})}) as (made, _):
         system = System(target, Stream(made["bench"]))
@@ -98,9 +99,11 @@ def main(arguments: Sequence[str]) -> int:
     if words.running and "growth" in (words.part or ()):
         console.print("bench: growth fills tables for good; it only runs on a private system")
         return 1
+    # Before anything of ours starts: what others do to the machine.
+    load_before = os.getloadavg()[0]
     try:
         with _home(running=words.running):
-            results = _measure(console, words, _sizes(words))
+            results = _measure(console, words, _sizes(words), load_before)
     except (NotRunning, CannotStart) as error:
         Console(stderr=True, soft_wrap=True).print(f"bench: {error}", highlight=False, markup=False)
         return 1

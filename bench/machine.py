@@ -22,8 +22,8 @@ PACKAGES = (
 _ROOT = Path(__file__).parents[1]
 
 
-def describe(target: Target) -> dict[str, Any]:
-    """Return processor, memory, kernel, versions of the servers and packages, and how busy the machine is."""
+def describe(target: Target, load_before: float) -> dict[str, Any]:
+    """Return processor, memory, kernel, versions of the servers and packages, and how busy the machine was."""
     return {
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
@@ -33,7 +33,7 @@ def describe(target: Target) -> dict[str, Any]:
         "servers": _servers(target),
         "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "commit": _commit(),
-        "load_before": round(os.getloadavg()[0], 2),
+        "load_before": round(load_before, 2),
     }
 
 

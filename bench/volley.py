@@ -41,6 +41,8 @@ class Load:
     due_s: "array[float]" = field(default_factory=lambda: array("d"))
     """The same from when it was due."""
     lasted_s: float = 0.0
+    cpu_s: float = 0.0
+    """Processor time of this thread meanwhile."""
 
     def due(self) -> int:
         """Return how many requests should have left by now."""
@@ -114,6 +116,7 @@ def run(load: Load) -> Load:
     Raises:
         OSError: nobody listens there.
     """
+    cpu_before = time.thread_time()
     with selectors.DefaultSelector() as selector:
         wires = [_Wire(load.host, load.port) for _ in range(load.connections)]
         for wire in wires:
@@ -123,6 +126,7 @@ def run(load: Load) -> Load:
         finally:
             for wire in wires:
                 wire.close(selector)
+    load.cpu_s = time.thread_time() - cpu_before
     return load
 
 

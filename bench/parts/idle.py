@@ -16,10 +16,10 @@ def measure(system: System, sizes: Sizes, results: Results) -> None:
     rounds = [one_round(system, sizes) for _ in range(sizes.rounds)]
     response = [answer for answer, _ in rounds]
     applied = [high for _, high in rounds]
-    results.add("idle", "response p50", "ms", [one.p50 for one in response], Bound(at_most=3.0))
-    results.add("idle", "response p99", "ms", [one.p99 for one in response])
-    results.add("idle", "accepted → applied, high, p50", "ms", [one.p50 for one in applied], Bound(at_most=10.0))
-    results.add("idle", "accepted → applied, high, p99", "ms", [one.p99 for one in applied], Bound(at_most=30.0))
+    results.add("latency", "response p50", "ms", [one.p50 for one in response], Bound(at_most=3.0))
+    results.add("latency", "response p99", "ms", [one.p99 for one in response])
+    results.add("latency", "accepted → applied, high, p50", "ms", [one.p50 for one in applied], Bound(at_most=10.0))
+    results.add("latency", "accepted → applied, high, p99", "ms", [one.p99 for one in applied], Bound(at_most=30.0))
 
 
 def one_round(system: System, sizes: Sizes) -> tuple[Spread, Spread]:

@@ -29,6 +29,7 @@ def measure(system: System, sizes: Sizes, results: Results) -> None:
     rates: dict[str, list[float]] = {}
     cost_ms: dict[str, list[float]] = {}
     behind_s: list[float] = []
+    client_ms: list[float] = []
     with ExitStack() as stack:
         doors: dict[str, tuple[int, int, Stream]] = {}
         pid, port = stack.enter_context(served("bench.noop:flask_app"))
@@ -44,6 +45,7 @@ def measure(system: System, sizes: Sizes, results: Results) -> None:
                 load = saturate(system.host, at, stream, sizes.ingest_s)
                 rates.setdefault(name, []).append(load.per_s)
                 cost_ms.setdefault(name, []).append((cpu_s(process) - before) / max(load.accepted, 1) * 1000)
+                client_ms.append(load.cpu_s / max(load.accepted, 1) * 1000)
                 if name == OURS:
                     behind_s.append(_published_after_s(lambda: _published(system)))
                 if load.refused:
@@ -57,6 +59,7 @@ def measure(system: System, sizes: Sizes, results: Results) -> None:
         results.add("ingest", f"Tiercel ÷ {INBOX.label}", "times", found, Bound(at_least=2.5))
     for name, values in cost_ms.items():
         results.add("ingest", f"{name}: processor time a request", "ms", values)
+    results.add("ingest", "load generator: processor time a request", "ms", client_ms)
     results.add("ingest", "published after the last answer", "s", behind_s)
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 THREADS = 8
-_ACCEPTED = 202
 _TIMEOUT_S = 10.0
 _RECV_BYTES = 65_536
 
@@ -69,35 +68,6 @@ def fire(host: str, port: int, requests: Sequence[bytes], rate: float) -> list[S
     for thread in threads:
         thread.join()
     return shots
-
-
-def saturate(
-    host: str, port: int, requests: Sequence[bytes], seconds: float, connections: int
-) -> tuple[int, int, float]:
-    """Send the requests as fast as they are answered; return how many were 202, how many not, and the time in s."""
-    began = time.monotonic()
-    counts = [(0, 0)] * connections
-
-    def run(first: int) -> None:
-        accepted = refused = 0
-        with socket.create_connection((host, port), _TIMEOUT_S) as connection:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            for index in range(first, len(requests), connections):
-                if time.monotonic() - began > seconds:
-                    break
-                connection.sendall(requests[index])
-                status, _, keep = _read(connection)
-                accepted, refused = accepted + (status == _ACCEPTED), refused + (status != _ACCEPTED)
-                if not keep:
-                    break
-        counts[first] = (accepted, refused)
-
-    threads = [threading.Thread(target=run, args=(first,), daemon=True) for first in range(connections)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(one[0] for one in counts), sum(one[1] for one in counts), time.monotonic() - began
 
 
 def _read(connection: socket.socket) -> tuple[int, bytes, bool]:

@@ -1,0 +1,141 @@
+"""What `make bench` makes of its measurements: figures, bounds, pictures, and a load that counts right."""
+
+import json
+import socketserver
+import threading
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bench import pictures
+from bench.chart import axis, draw
+from bench.figures import Bound, Figure, Results, Series, number, point, ratios, read_series
+from bench.volley import Load, run
+
+REQUEST = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
+
+
+class Answering(socketserver.BaseRequestHandler):
+    """Answers each request as the server's list of answers says, in turn."""
+
+    answers: tuple[bytes, ...] = ()
+
+    def handle(self) -> None:
+        place = 0
+        while self.request.recv(65_536):
+            answer = self.answers[place % len(self.answers)]
+            place += 1
+            # In two pieces, as a network may deliver it.
+            self.request.sendall(answer[:20])
+            self.request.sendall(answer[20:])
+            if b"connection: close" in answer.lower():
+                return
+
+
+@contextmanager
+def door(*statuses: str) -> Iterator[int]:
+    heads = [f"HTTP/1.1 {status}\r\nContent-Length: 2\r\n" for status in statuses]
+    closing = ["Connection: close\r\n" if "202" not in status else "" for status in statuses]
+    answers = tuple(f"{head}{last}\r\n{{}}".encode() for head, last in zip(heads, closing, strict=True))
+    handler = type("Handler", (Answering,), {"answers": answers})
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_address[1]
+        server.shutdown()
+
+
+def test_a_load_sends_each_request_once_and_counts_the_answers() -> None:
+    with door("202 Accepted") as port:
+        load = run(Load("127.0.0.1", port, iter([REQUEST] * 50), 30.0, connections=4))
+    assert (load.sent, load.accepted, load.refused) == (50, 50, 0)
+    assert len(load.took_s) == 50
+    assert load.per_s > 0
+
+
+def test_a_load_at_a_rate_stops_when_its_time_is_over() -> None:
+    with door("202 Accepted") as port:
+        load = run(Load("127.0.0.1", port, iter([REQUEST] * 10_000), 0.2, rate=100.0, connections=2))
+    assert 0 < load.sent <= 20
+    assert load.accepted == load.sent
+    assert load.due() == 20
+
+
+def test_a_refusal_is_counted_and_a_closed_connection_made_anew() -> None:
+    with door("503 Service Unavailable") as port:
+        load = run(Load("127.0.0.1", port, iter([REQUEST] * 6), 30.0, connections=2))
+    assert (load.accepted, load.refused) == (0, 6)
+
+
+@pytest.mark.parametrize(
+    ("bound", "value", "holds"),
+    [(Bound(at_least=2), 2.0, True), (Bound(at_least=2), 1.9, False), (Bound(at_most=3), 3.1, False)],
+)
+def test_a_bound_holds_or_not(bound: Bound, value: float, holds: bool) -> None:
+    assert bound.holds(value) is holds
+
+
+def test_a_figure_is_judged_by_its_median() -> None:
+    assert Figure("p", "n", "/s", [1.0, 5.0, 6.0], Bound(at_least=4)).holds is True
+    assert Figure("p", "n", "/s", [1.0, 3.0, 6.0], Bound(at_least=4)).holds is False
+    assert Figure("p", "n", "/s", [1.0]).holds is None
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    assert ratios([4.0, 9.0, 5.0], [2.0, 3.0]) == [2.0, 3.0]
+    assert ratios([4.0], [0.0]) == []
+
+
+def test_numbers_are_short() -> None:
+    assert [number(value) for value in (0.3, 2.5, 36_000.4, 100.0, 12.34)] == ["0.3", "2.5", "36,000", "100", "12.3"]
+
+
+def results() -> Results:
+    found = Results({"cores": 2}, {"rounds": 2})
+    found.add("ingest", "ours", "/s", [10.0, 30.0], Bound(at_least=25))
+    found.add("ingest", "nobody", "/s", [])
+    lines = {"a < b": [point(1, [2.0, 4.0]), point(100, [8.0])]}
+    found.series["load"] = Series("Load", "x", "ms", lines, log_x=True)
+    return found
+
+
+def test_the_json_has_every_value_the_median_the_spread_and_the_verdict() -> None:
+    told = json.loads(results().to_json())
+    (figure,) = told["figures"]
+    assert figure["values"] == [10, 30]
+    assert (figure["median"], figure["low"], figure["high"]) == (20, 10, 30)
+    assert (figure["bound"], figure["holds"]) == ("≥ 25", False)
+    assert [one.name for one in results().missed()] == ["ours"]
+
+
+def test_pictures_are_drawn_from_the_json(tmp_path: Path) -> None:
+    file = tmp_path / "results.json"
+    file.write_text(results().to_json())
+    assert read_series(file) == results().series
+    assert pictures.main(file, tmp_path / "pictures") == 0
+    tree = ET.fromstring((tmp_path / "pictures" / "load.svg").read_text())  # noqa: S314  # ours
+    assert {"a < b", "Load", "x", "ms"} <= {text.text for text in tree.iter("{http://www.w3.org/2000/svg}text")}
+
+
+def test_another_file_gives_no_pictures(tmp_path: Path) -> None:
+    file = tmp_path / "other.json"
+    file.write_text("{}")
+    assert pictures.main(file, tmp_path) == 1
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_an_axis_shows_every_value_and_a_few_round_ones(log: bool) -> None:
+    values = [3.0, 40.0, 1700.0]
+    found = axis(values, 0, 100, log=log)
+    assert all(0 <= found.at(value) <= 100 for value in values)
+    assert 2 <= len(found.ticks()) <= 12
+
+
+def test_a_picture_of_one_point_can_be_drawn() -> None:
+    for log in (True, False):
+        picture = draw(Series("t", "x", "y", {"one": [point(5, [5.0])]}, log, log))
+        assert "nan" not in picture
+        ET.fromstring(picture)  # noqa: S314  # ours

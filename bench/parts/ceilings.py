@@ -15,7 +15,7 @@ from kombu import Connection
 from bench.children import program, running, served
 from bench.events import Stream
 from bench.figures import Point, Results, Series, point
-from bench.parts.ingest import saturate
+from bench.parts.ingest import saturate, warm
 from bench.parts.sizes import Sizes
 from bench.peers.shop import SCHEMA
 from bench.system import System, depth
@@ -46,6 +46,7 @@ def measure(system: System, sizes: Sizes, results: Results) -> None:
     seconds, rounds = sizes.ceiling_s, sizes.rounds
     found: dict[str, dict[int, list[float]]] = {}
     with served("bench.noop:flask_app") as (_, port), _tables(url):
+        warm(system.host, port, Stream(system.sender))
         for _ in range(rounds):
             web = saturate(system.host, port, Stream(system.sender), seconds)
             found.setdefault("no-op Flask route", {}).setdefault(1, []).append(web.per_s)
@@ -65,8 +66,7 @@ def measure(system: System, sizes: Sizes, results: Results) -> None:
             "publish with pipelined confirms": (1, 500),
         }
         for size in shown.get(name, (1,)):
-            title = name if name not in shown else f"{name} of {size}" + (" (one row a commit)" if size == 1 else "")
-            results.add("ceilings", title, "/s", by_size[size])
+            results.add("ceilings", f"{name} of {size}" if name in shown else name, "/s", by_size[size])
     lines: dict[str, list[Point]] = {
         name: [point(size, values) for size, values in by_size.items()]
         for name, by_size in found.items()

@@ -21,6 +21,7 @@ from bench.volley import Load, run
 _MOST_PER_S = 8000
 """Requests made ready for a round, a second; whoever is faster ends its round early."""
 _QUIET_S = 0.1
+_WARM_S = 1.0
 NOOP, OURS = "no-op Flask route", "Tiercel"
 
 
@@ -39,6 +40,8 @@ def measure(system: System, sizes: Sizes, results: Results) -> None:
             peer = stack.enter_context(contest(INBOX, system.target))
             doors[INBOX.label] = (stack.enter_context(peer.door()), peer.port, peer.stream)
         stack.enter_context(system.door_alone())
+        for _, at, stream in doors.values():
+            warm(system.host, at, stream)
         for _ in range(sizes.rounds):
             for name, (process, at, stream) in doors.items():
                 before = cpu_s(process)
@@ -67,11 +70,18 @@ def rate_alone(system: System, sizes: Sizes) -> list[float]:
     """Return how many events a second ours takes, one value a round, without the others."""
     found = []
     with system.door_alone():
+        warm(system.host, system.port, system.stream)
         for _ in range(sizes.rounds):
             found.append(saturate(system.host, system.port, system.stream, sizes.ingest_s).per_s)
             _published_after_s(lambda: _published(system))
     system.settle()
     return found
+
+
+def warm(host: str, port: int, stream: Stream) -> None:
+    """Let a door open its connections and fill its caches, uncounted: nobody is measured cold."""
+    for _ in range(2):
+        saturate(host, port, stream, _WARM_S)
 
 
 def saturate(host: str, port: int, stream: Stream, seconds: float) -> Load:

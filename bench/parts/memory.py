@@ -49,12 +49,12 @@ def measure(system: System, sizes: Sizes, results: Results) -> None:
     results.add("memory", "all but Flower", "MB", [statistics.median(totals)])
     for name in seen[0]:
         results.add("memory", name, "MB", [statistics.median(one[name] for one in seen)])
-    change = _change(totals)
+    change = change_percent(totals)
     title = f"change over {sizes.memory_events:,} events"
     results.add("memory", title, "%", [change], Bound(at_least=-5, at_most=5))
 
 
-def _change(totals: Sequence[float]) -> float:
+def change_percent(totals: Sequence[float]) -> float:
     """Return by how much the last tenth differs from the second one, in percent; the first is for warming up."""
     tenth = max(1, len(totals) // _TENTH)
     early, late = totals[tenth : 2 * tenth] or totals[:1], totals[-tenth:]

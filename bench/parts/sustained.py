@@ -108,7 +108,7 @@ def hold(subject: Subject, rate: float, seconds: float) -> Hold:
     with _watched(subject, load) as backlog:
         run(load)
         seen = list(backlog)
-    growth = _growth(seen, seconds)
+    growth = grown(seen, seconds)
     holds = load.refused == 0 and growth <= _NOISE + rate * (_NOISE_S + _GROWTH * seconds / 3)
     response = spread([due * 1000 for due in load.due_s]).p99 if load.due_s else float("inf")
     return Hold(rate, holds, since, response)
@@ -135,7 +135,7 @@ def _watched(subject: Subject, load: Load) -> Iterator[list[tuple[float, int]]]:
         thread.join()
 
 
-def _growth(seen: Sequence[tuple[float, int]], seconds: float) -> float:
+def grown(seen: Sequence[tuple[float, int]], seconds: float) -> float:
     """Return how much the backlog's mean grew from the middle third of a run to the last."""
     middle = [behind for at, behind in seen if seconds / 3 <= at < seconds * 2 / 3]
     last = [behind for at, behind in seen if seconds * 2 / 3 <= at <= seconds]

@@ -13,6 +13,7 @@ import pytest
 from bench import pictures
 from bench.chart import axis, draw
 from bench.figures import Bound, Figure, Results, Series, number, point, ratios, read_series
+from bench.parts import memory, sustained
 from bench.volley import Load, run
 
 REQUEST = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
@@ -139,3 +140,16 @@ def test_a_picture_of_one_point_can_be_drawn() -> None:
         picture = draw(Series("t", "x", "y", {"one": [point(5, [5.0])]}, log, log))
         assert "nan" not in picture
         ET.fromstring(picture)  # noqa: S314  # ours
+
+
+def test_a_backlog_that_stays_is_held_and_one_that_grows_is_not() -> None:
+    steady = [(at / 4, 300) for at in range(240)]
+    assert sustained.grown(steady, 60) == 0
+    growing = [(at / 4, at * 10) for at in range(240)]
+    assert sustained.grown(growing, 60) == pytest.approx(800)
+    assert sustained.grown([], 60) == float("inf")
+
+
+def test_memory_that_grows_after_warming_up_shows() -> None:
+    assert memory.change_percent([50.0] * 10 + [100.0] * 80 + [110.0] * 10) == pytest.approx(10)
+    assert memory.change_percent([100.0, 100.0]) == 0

@@ -51,6 +51,11 @@ class System:
     stream: Stream
 
     @property
+    def label(self) -> str:
+        """How tables call it."""
+        return "Tiercel"
+
+    @property
     def host(self) -> str:
         """Where the receiver listens."""
         return self.target.host
@@ -69,6 +74,12 @@ class System:
         """Return how many accepted events have not ended."""
         with self.target.engine.connect() as connection:
             return int(connection.execute(_WAITING).scalar_one())
+
+    def undispatched(self) -> int:
+        """Return how many events wait for the dispatcher to publish them."""
+        query = text("SELECT count(*) FROM event WHERE status = 0 AND dispatched_at IS NULL")
+        with self.target.engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
 
     def settle(self) -> None:
         """Return once nothing waits any more.
@@ -121,7 +132,10 @@ class System:
         """Let no worker take anything and the dispatcher stand still; every event is published as it comes in."""
         with self._consumers_off(), self.dispatcher_still():
             self._set_lanes(is_open=True)
-            yield
+            try:
+                yield
+            finally:
+                self._take_back()
 
     @contextmanager
     def nothing_moves(self) -> Iterator[None]:
@@ -148,6 +162,15 @@ class System:
             yield
         finally:
             _signal(dispatcher, signal.SIGCONT)
+
+    def _take_back(self) -> None:
+        """Take every pointer out of the queues; the dispatcher sends them again, many to a message."""
+        with Connection(self.target.settings.broker_url) as connection:
+            channel: Any = connection.default_channel
+            for lane in Lane:
+                channel.queue_purge(queue_name(lane))
+        with self.target.engine.begin() as session:
+            session.execute(text("UPDATE event SET dispatched_at = NULL WHERE status = 0"))
 
     def _set_lanes(self, *, is_open: bool) -> None:
         with self.target.engine.begin() as connection:

@@ -8,6 +8,7 @@ import time
 from bench.figures import Bound, Results, ratios
 from bench.parts.sizes import Sizes
 from bench.peers.contest import DRAMATIQ, PROCRASTINATE, TUTORIAL, contest
+from bench.progress import tell
 from bench.system import System
 from bench.target import NotRunning
 from bench.volley import Load, run
@@ -26,6 +27,7 @@ def measure(system: System, sizes: Sizes, results: Results) -> None:
         for peer in list(running):
             try:
                 with system.dispatcher_still(), contest(peer, system.target) as waiting:
+                    tell(f"{peer.label}: {peer.name}")
                     theirs[peer.label].append(waiting.drain(sizes.drain_events))
             except NotRunning as error:
                 # The others go on; this one is out, so that its rounds stay beside ours.
@@ -51,6 +53,7 @@ def one_round(system: System, count: int) -> float:
             raise NotRunning(f"of {count} events for the drain {load.accepted} were accepted")
         since = time.time()
     system.settle()
+    tell(f"Tiercel: {count:,} events drained")
     ended, span_s = system.ended_over(since)
     if ended != count:
         raise NotRunning(f"of {count} waiting events {ended} have ended")

@@ -18,6 +18,7 @@ from sqlalchemy import text
 from bench.figures import Bound, Figure, Point, Results, Series, point
 from bench.parts import drain, idle, ingest, sustained
 from bench.parts.sizes import Sizes
+from bench.progress import tell
 from bench.system import System
 from bench.target import NotRunning
 
@@ -55,6 +56,7 @@ def measure(system: System, sizes: Sizes, results: Results) -> None:
     found: dict[str, dict[int, list[float]]] = {}
     filled = 0
     for rows in steps:
+        tell(f"the same on {rows:,} rows")
         if rows > filled:
             fill(system, filled, rows, sizes.growth_rows)
             filled = rows

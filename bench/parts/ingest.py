@@ -15,6 +15,7 @@ from bench.events import Stream
 from bench.figures import Bound, Results, ratios
 from bench.parts.sizes import Sizes
 from bench.peers.contest import INBOX, contest
+from bench.progress import tell
 from bench.system import System, cpu_s, depth
 from bench.volley import Load, run
 
@@ -46,6 +47,7 @@ def measure(system: System, sizes: Sizes, results: Results) -> None:
             for name, (process, at, stream) in doors.items():
                 before = cpu_s(process)
                 load = saturate(system.host, at, stream, sizes.ingest_s)
+                tell(f"{name}: {load.per_s:.0f}/s")
                 rates.setdefault(name, []).append(load.per_s)
                 cost_ms.setdefault(name, []).append((cpu_s(process) - before) / max(load.accepted, 1) * 1000)
                 client_ms.append(load.cpu_s / max(load.accepted, 1) * 1000)
@@ -53,6 +55,7 @@ def measure(system: System, sizes: Sizes, results: Results) -> None:
                     behind_s.append(_published_after_s(lambda: _published(system)))
                 if load.refused:
                     results.notes.append(f"ingest: {load.refused} requests to {name} were not accepted")
+        left = system.undispatched()
     system.settle()
     for name, values in rates.items():
         results.add("ingest", name, "/s", values)
@@ -63,6 +66,7 @@ def measure(system: System, sizes: Sizes, results: Results) -> None:
     for name, values in cost_ms.items():
         results.add("ingest", f"{name}: processor time a request", "ms", values)
     results.add("ingest", "load generator: processor time a request", "ms", client_ms)
+    results.add("ingest", "Tiercel: left to the dispatcher", "events", [left])
     results.add("ingest", "published after the last answer", "s", behind_s)
 
 

@@ -18,6 +18,7 @@ from bench.figures import Bound, Point, Results, Series, point, ratios
 from bench.latency import spread
 from bench.parts.sizes import Sizes
 from bench.peers.contest import TUTORIAL, contest
+from bench.progress import tell
 from bench.system import System
 from bench.target import NotRunning
 from bench.volley import Load, run
@@ -35,6 +36,8 @@ class Subject(Protocol):
 
     stream: Stream
 
+    @property
+    def label(self) -> str: ...
     @property
     def host(self) -> str: ...
     @property
@@ -110,6 +113,8 @@ def hold(subject: Subject, rate: float, seconds: float) -> Hold:
         seen = list(backlog)
     growth = grown(seen, seconds)
     holds = load.refused == 0 and growth <= _NOISE + rate * (_NOISE_S + _GROWTH * seconds / 3)
+    kept = "held" if holds else f"not held: the backlog grew by {growth:.0f}, {load.refused} were refused"
+    tell(f"{subject.label}: {rate:.0f}/s for {seconds:g} s {kept}")
     response = spread([due * 1000 for due in load.due_s]).p99 if load.due_s else float("inf")
     return Hold(rate, holds, since, response)
 

@@ -77,6 +77,11 @@ class Contest:
     port: int = 0
 
     @property
+    def label(self) -> str:
+        """How tables call it."""
+        return self.peer.label
+
+    @property
     def host(self) -> str:
         """Where its door is."""
         return "127.0.0.1"

@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from deploy.local.processes import wait_until
 _ROOT = Path(__file__).parents[1]
 _SETTLE_S = 900.0
 _CONTROL_S = 60.0
+_ASK_S = 0.1
 # Each count reads a partial index over what waits, never the whole table.
 _WAITING = text("""
 SELECT (SELECT count(*) FROM event WHERE status = 0 AND dispatched_at IS NULL)
@@ -87,8 +88,7 @@ class System:
         Raises:
             NotRunning: something still does after 15 minutes.
         """
-        if not wait_until(lambda: self.behind() == 0, _SETTLE_S):
-            raise NotRunning(f"{self.behind()} events still wait after {_SETTLE_S:g} s: do the workers run?")
+        settle(self.behind, _SETTLE_S, "do the workers run?")
 
     def ended_ms(self, since: float) -> dict[Lane, list[float]]:
         """Return acceptance → applied, in ms, by lane, of what was received since a Unix time."""
@@ -205,6 +205,19 @@ class System:
 
         if not wait_until(done, _CONTROL_S):
             raise NotRunning(f"after {_CONTROL_S:g} s workers {complaint}")
+
+
+def settle(behind: Callable[[], int], within_s: float, question: str) -> None:
+    """Return once nothing waits any more; asks seldom, since asking costs those who work.
+
+    Raises:
+        NotRunning: something still does.
+    """
+    end = time.monotonic() + within_s
+    while left := behind():
+        if time.monotonic() > end:
+            raise NotRunning(f"{left} events still wait after {within_s:g} s: {question}")
+        time.sleep(_ASK_S)
 
 
 def _queues_of(celery: Celery) -> dict[str, list[str]]:

@@ -29,6 +29,7 @@ _NOISE, _NOISE_S, _GROWTH = 20, 0.05, 0.005
 _ALSO_AT = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Shares of the highest rate at which latency is measured, too."""
 _LOWEST_PER_S = 5.0
+_WARM = 500
 
 
 class Subject(Protocol):
@@ -70,6 +71,9 @@ def measure(system: System, sizes: Sizes, results: Results) -> None:
         response_p99.append(held.response_p99_ms)
         if sizes.peers:
             with system.dispatcher_still(), contest(TUTORIAL, system.target) as peer, peer.door(), peer.workers():
+                # Its workers are there once they have done something.
+                peer.fill(_WARM)
+                peer.settle()
                 theirs.append(highest(peer, sizes, theirs[-1] if number else sizes.start_per_s / 2).rate)
     results.add("sustained", "Tiercel, 10/30/60 %", "/s", ours, Bound(at_least=2000))
     results.add("sustained", "high's p99 at that rate", "ms", high_p99, Bound(at_most=100))

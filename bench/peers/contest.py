@@ -19,9 +19,8 @@ from bench.children import ROOT, program, running, served
 from bench.events import Stream
 from bench.peers.door import SECRET
 from bench.peers.shop import SCHEMA, Base
-from bench.system import depth
+from bench.system import depth, settle
 from bench.target import NotRunning, Sender, Target
-from deploy.local.processes import wait_until
 
 PROCESSES = 4
 """As ours has: two for high, one for medium, one for low."""
@@ -57,7 +56,9 @@ class Peer:
         if self.module == "on_dramatiq":
             return [[program("dramatiq"), module, "--processes", str(PROCESSES), "--queues", self.queue]]
         if self.module == "on_procrastinate":
-            return [[*_PROCRASTINATE, f"{module}.app", "worker", "--concurrency", "8"]] * PROCESSES
+            # Two lines a job are its default; the others say nothing either.
+            quiet = ("--log-level", "warning")
+            return [[*_PROCRASTINATE, f"{module}.app", *quiet, "worker", "--concurrency", "8"]] * PROCESSES
         return [[program("celery"), "--app", f"{module}:celery", "--quiet", *_CELERY]]
 
 
@@ -99,8 +100,7 @@ class Contest:
         Raises:
             NotRunning: something still does after half an hour.
         """
-        if not wait_until(lambda: self.behind() == 0, _DONE_S):
-            raise NotRunning(f"{self.peer.label} isn't done after {_DONE_S:g} s")
+        settle(self.behind, _DONE_S, f"is {self.label} stuck?")
         before = None
         while before != (before := self.applied()):
             time.sleep(_QUIET_S)

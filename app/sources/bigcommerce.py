@@ -28,10 +28,10 @@ def verify(request: Request, secrets: Sequence[str], _config: Config) -> None:
 
 def _noun_and_verb(scope: str) -> tuple[str, str]:
     """Return ``cart_line_item`` and ``updated`` of ``store/cart/lineItem/updated``; a channel's number is left out."""
-    store, *nouns, verb = [names.snake(step) for step in scope.split("/") if not step.isdigit()] or [""]
-    if store != "store" or not nouns:
+    steps = [names.snake(step) for step in scope.split("/") if not step.isdigit()]
+    if len(steps) < len(("store", "noun", "verb")) or steps[0] != "store":
         raise FieldInvalid("/scope isn't store/noun/verb")
-    return "_".join(nouns), verb
+    return "_".join(steps[1:-1]), steps[-1]
 
 
 def normalise(request: Request, _secrets: Sequence[str], _config: Config, source: str) -> Incoming:

@@ -26,6 +26,7 @@ _ROOT = Path(__file__).parents[1]
 _SETTLE_S = 900.0
 _CONTROL_S = 60.0
 _ASK_S = 0.1
+_OPEN_S = 5.0
 # Each count reads a partial index over what waits, never the whole table.
 _WAITING = text("""
 SELECT (SELECT count(*) FROM event WHERE status = 0 AND dispatched_at IS NULL)
@@ -89,6 +90,8 @@ class System:
             NotRunning: something still does after 15 minutes.
         """
         settle(self.behind, _SETTLE_S, "do the workers run?")
+        # The dispatcher opens the lanes again a moment after the last event.
+        wait_until(self._lanes_open, _OPEN_S)
 
     def ended_ms(self, since: float) -> dict[Lane, list[float]]:
         """Return acceptance → applied, in ms, by lane, of what was received since a Unix time."""
@@ -162,6 +165,10 @@ class System:
             yield
         finally:
             _signal(dispatcher, signal.SIGCONT)
+
+    def _lanes_open(self) -> bool:
+        with self.target.engine.connect() as connection:
+            return bool(connection.execute(text("SELECT bool_and(open) FROM lane")).scalar_one())
 
     def _take_back(self) -> None:
         """Take every pointer out of the queues; the dispatcher sends them again, many to a message."""

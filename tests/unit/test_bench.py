@@ -37,10 +37,9 @@ class Answering(socketserver.BaseRequestHandler):
 
 
 @contextmanager
-def door(*statuses: str) -> Iterator[int]:
-    heads = [f"HTTP/1.1 {status}\r\nContent-Length: 2\r\n" for status in statuses]
-    closing = ["Connection: close\r\n" if "202" not in status else "" for status in statuses]
-    answers = tuple(f"{head}{last}\r\n{{}}".encode() for head, last in zip(heads, closing, strict=True))
+def door(*statuses: str, closing: bool = False) -> Iterator[int]:
+    last = "Connection: close\r\n" if closing else ""
+    answers = tuple(f"HTTP/1.1 {status}\r\nContent-Length: 2\r\n{last}\r\n{{}}".encode() for status in statuses)
     handler = type("Handler", (Answering,), {"answers": answers})
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler) as server:
         server.daemon_threads = True
@@ -65,10 +64,16 @@ def test_a_load_at_a_rate_stops_when_its_time_is_over() -> None:
     assert load.due() == 20
 
 
-def test_a_refusal_is_counted_and_a_closed_connection_made_anew() -> None:
-    with door("503 Service Unavailable") as port:
+def test_refusals_are_counted() -> None:
+    with door("503 Service Unavailable", "202 Accepted") as port:
+        load = run(Load("127.0.0.1", port, iter([REQUEST] * 6), 30.0, connections=1))
+    assert (load.accepted, load.refused) == (3, 3)
+
+
+def test_a_connection_that_the_door_closes_is_made_anew() -> None:
+    with door("202 Accepted", closing=True) as port:
         load = run(Load("127.0.0.1", port, iter([REQUEST] * 6), 30.0, connections=2))
-    assert (load.accepted, load.refused) == (0, 6)
+    assert (load.accepted, load.refused) == (6, 0)
 
 
 @pytest.mark.parametrize(

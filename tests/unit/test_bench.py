@@ -1,6 +1,7 @@
 """What `make bench` makes of its measurements: figures, bounds, pictures, and a load that counts right."""
 
 import json
+import re
 import socketserver
 import threading
 import xml.etree.ElementTree as ET
@@ -158,3 +159,11 @@ def test_a_backlog_that_stays_is_held_and_one_that_grows_is_not() -> None:
 def test_memory_that_grows_after_warming_up_shows() -> None:
     assert memory.change_percent([50.0] * 10 + [100.0] * 80 + [110.0] * 10) == pytest.approx(10)
     assert memory.change_percent([100.0, 100.0]) == 0
+
+
+def test_the_lock_of_the_bench_holds_all_of_dev_at_the_same_versions() -> None:
+    def pinned(name: str) -> set[str]:
+        text = (Path(__file__).parents[2] / "requirements" / f"{name}.lock").read_text()
+        return set(re.findall(r"^[\w.-]+==[^ ]+", text, re.MULTILINE))
+
+    assert pinned("runtime") <= pinned("dev") <= pinned("bench")

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, text
 
-from app.bare import Executor
+from app.bare import ANEW, Executor
 from app.inbox.wake import wake
 from app.models import Lane
 from app.pointers import Dispatch, Pointer
@@ -99,7 +99,8 @@ _SET_LANE = text("""
 UPDATE lane SET open = :open, "window" = :window, out = :out, drain_per_s = :drain_per_s, workers = :workers,
        dispatcher_seen_at = clock_timestamp() WHERE lane = :lane
 """)
-_NEXT_DUE = text("""
+# Planned anew each time: a plan from when the table was empty may read all that isn't due yet.
+_NEXT_DUE = text(f"""{ANEW}
 SELECT extract(epoch FROM min(next.due_at) - clock_timestamp()) FROM lane l CROSS JOIN LATERAL (
     SELECT e.due_at FROM event e
     WHERE e.lane + 0 = l.lane AND e.status = 0 AND e.dispatched_at IS NULL AND e.due_at > now()

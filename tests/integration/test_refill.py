@@ -152,8 +152,9 @@ def explain(inbox: Inbox) -> Iterator[Callable[[str, dict[str, Any]], list[dict[
     with inbox.engine.connect() as connection:
         cursor = connection.connection.cursor()
         for statement in prepared.values():
-            cursor.execute(statement.definition)
-            cursor.execute(f"EXPLAIN {statement.call}", values)
+            if statement.definition:
+                cursor.execute(statement.definition)
+                cursor.execute(f"EXPLAIN {statement.call}", values)
         connection.connection.commit()
 
         def nodes(name: str, values: dict[str, Any]) -> list[dict[str, Any]]:

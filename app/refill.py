@@ -1,11 +1,13 @@
 """Owns which waiting events go into a lane's window: shared between the sources that wait, at the last moment.
 
-Three rules. Sources take turns by weight (``app.fairness``). Sources that have little out may go a little beyond a
-full window. And beside a source that floods, whoever stays within its share goes before it in the queue.
+Three rules. Sources take turns by weight (``app.fairness``). Sources that have little out, and little waiting, may go
+a little beyond a full window. And beside a source that floods, whoever stays within its share goes before it in the
+queue.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from app.bare import Executor
 from app.broker import MAX_PRIORITY
@@ -20,38 +22,60 @@ _KEPT = 0.1
 window that was larger a moment ago to shrink."""
 
 
+class Backlog(Protocol):
+    """What waits behind one lane's window; PostgreSQL's is ``due.LaneBacklog``, the simulated day has its own."""
+
+    def sources(self) -> dict[int, int]:
+        """Return the weight of each source that has something waiting, due or not."""
+        ...
+
+    def take(self, quotas: Mapping[int, int]) -> dict[int, list[Dispatch]]:
+        """Take up to a quota of due events of each source, its most urgent first."""
+        ...
+
+
 @dataclass(slots=True)
 class Refill:
     """Chooses for one lane; remembers whose turn it is."""
 
     lane: Lane
     _turns: Turns = field(default_factory=Turns)
+    _flooding: frozenset[int] = frozenset()
+    """Sources that had more waiting when the last window was full. They have only their turns: whose events are the
+    more urgent ones has little out because it is soon worked on, and would go beyond the window for ever."""
 
     def take(self, session: Executor, load: LaneLoad, window: int) -> list[Dispatch]:
         """Take what is due up to the window, each presumed published; return it in the order to publish it in."""
-        weights = due.waiting_sources(session, self.lane)
+        return self.choose(due.LaneBacklog(session, self.lane), load, window)
+
+    def choose(self, backlog: Backlog, load: LaneLoad, window: int) -> list[Dispatch]:
+        """Do the same from any backlog."""
+        weights = backlog.sources()
         taken: dict[int, list[Dispatch]] = {}
         hungry = dict(weights)
         kept = max(1, int(window * _KEPT))
-        small = {source: count for source, count in load.out_by_source.items() if count < kept}
-        if len(small) < len(load.out_by_source):
-            first = {source: weight for source, weight in weights.items() if load.out_by_source.get(source, 0) < kept}
-            still = self._take_turns(session, first, kept - sum(small.values()), taken)
+        out = load.out_by_source
+        if max(out.values(), default=0) >= kept:
+            used = sum(count for source, count in out.items() if count < kept and source not in self._flooding)
+            small = {source for source in weights if out.get(source, 0) < kept} - self._flooding
+            first = {source: weight for source, weight in weights.items() if source in small}
+            still = self._take_turns(backlog, first, kept - used, taken)
             hungry = {source: weight for source, weight in weights.items() if source not in first or source in still}
         room = window - load.out - sum(map(len, taken.values()))
-        hungry = self._take_turns(session, hungry, room, taken)
+        hungry = self._take_turns(backlog, hungry, room, taken)
         self._turns.rest(hungry)
+        self._flooding = frozenset(source for source in hungry if source in taken or source in self._flooding)
         alone = len(weights.keys() | load.out_by_source.keys()) == 1
         return _by_urgency(taken) if alone or not hungry else _beside_a_flood(taken, hungry)
 
     def _take_turns(
-        self, session: Executor, weights: Mapping[int, int], room: int, taken: dict[int, list[Dispatch]]
+        self, backlog: Backlog, weights: Mapping[int, int], room: int, taken: dict[int, list[Dispatch]]
     ) -> dict[int, int]:
         """Add what each source may take to ``taken``; return those that may have more waiting."""
         hungry = dict(weights)
         while room > 0 and hungry:
             quotas = {source: quota for source, quota in self._turns.share(hungry, room).items() if quota}
-            for source, found in due.take_due(session, self.lane, quotas).items():
+            for source, found in backlog.take(quotas).items():
                 self._turns.took(source, weights[source], len(found))
                 taken.setdefault(source, []).extend(found)
                 room -= len(found)

@@ -134,6 +134,22 @@ def take_due(session: Executor, lane: Lane, quotas: Mapping[int, int]) -> dict[i
     return {source: _dispatches(rows) for source, rows in by_source.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class LaneBacklog:
+    """What waits behind one lane's window, as a refill asks for it."""
+
+    session: Executor
+    lane: Lane
+
+    def sources(self) -> dict[int, int]:
+        """Return the weight of each source that has something waiting, due or not."""
+        return waiting_sources(self.session, self.lane)
+
+    def take(self, quotas: Mapping[int, int]) -> dict[int, list[Dispatch]]:
+        """Take up to a quota of due events of each source, its most urgent first, each presumed published."""
+        return take_due(self.session, self.lane, quotas)
+
+
 def take_lost(session: Executor, lane: Lane, older_than_s: float, room: int) -> list[Dispatch]:
     """Take pointers that should have been worked on long ago: the broker may have lost them."""
     values: dict[str, float] = {"lane": int(lane), "older_than_s": older_than_s, "room": room}

@@ -137,6 +137,23 @@ def test_turns_go_on_from_one_refill_to_the_next(inbox: Inbox, resources: Resour
     assert abs(total[A] - total[B]) <= 6
 
 
+def test_a_flood_of_more_urgent_events_leaves_the_other_flood_its_turns(
+    inbox: Inbox, resources: Resources, refill: Refill
+) -> None:
+    # The place that is kept beyond a full window is for those with little waiting, not for whoever is soon worked on
+    backlog(inbox, A, 150, priority=0)
+    backlog(inbox, B, 150, priority=1)
+    for _ in range(40):
+        take(resources, refill, 40)
+        drain(inbox, 2)
+    rows = inbox.sql("SELECT source_id, count(*) FROM event WHERE status = 2 GROUP BY 1")
+    ended = {int(source): int(count) for source, count in rows}
+    assert ended.get(A, 0) >= 20
+    # And it still is: a third one goes ahead
+    backlog(inbox, C, 1)
+    assert by_source(inbox, take(resources, refill, 40))[C] == 1
+
+
 def test_what_is_not_due_takes_no_turn(inbox: Inbox, resources: Resources, refill: Refill) -> None:
     backlog(inbox, B, 10)
     inbox.sql("UPDATE event SET due_at = now() + interval '1 hour'")

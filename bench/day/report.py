@@ -116,8 +116,8 @@ def verdicts(found: Mapping[str, Figures], bound: float) -> dict[str, bool]:
         f"{(ours.on_time - fifo.on_time) * 100:.0f} points above FIFO (>= {OVER_FIFO * 100:.0f})": (
             ours.on_time - fifo.on_time >= OVER_FIFO
         ),
-        f"the flood slowed a source at most {worst} times (<= {SLOWER:g})": (worst.times <= SLOWER),
-        f"in the lanes that it came to, at most {in_lane} times (<= {SLOWER:g})": in_lane.times <= SLOWER,
+        f"the flood slowed a source at most {worst}, in times (<= {SLOWER:g})": (worst.times <= SLOWER),
+        f"in the lanes that it came to, at most {in_lane}, in times (<= {SLOWER:g})": in_lane.times <= SLOWER,
         f"low moved at least every {ours.low_pause_s:.2f} s (<= {MOVES_WITHIN_S:g}), "
         f"and had {min(ours.low_shares):.0%} of the work in its worst minute of noon": (
             ours.low_pause_s <= MOVES_WITHIN_S and min(ours.low_shares) > 0

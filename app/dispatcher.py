@@ -6,6 +6,7 @@ event that becomes due, and at least every ``dispatch_interval_s``. It never bum
 
 import select
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from threading import Event as Flag
 from typing import Any
@@ -19,11 +20,11 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 
-from app import pulse
+from app import measures, pulse
 from app.bare import work
 from app.db import database_errors
 from app.errors import Busy, TiercelError, Unavailable
-from app.inbox import ages, deadlines, due, replays
+from app.inbox import ages, deadlines, due, replays, tally
 from app.inbox.due import LaneLoad
 from app.inbox.wake import CHANNEL
 from app.leader import POLL_S, Heartbeat, Role, Standby
@@ -64,6 +65,8 @@ class Dispatcher:
     """Workers and waiting messages."""
     _written: dict[Lane, tuple[bool, int]] = field(default_factory=dict)
     _refills: dict[Lane, Refill] = field(default_factory=lambda: {lane: Refill(lane) for lane in Lane})
+    _done: Counter[tuple[Lane, str]] = field(default_factory=Counter)
+    """What was done since it was last written down, by lane and step."""
     _pulse_at: float = 0.0
     _broker_up: bool = False
     _shown_at: float = 0.0
@@ -88,12 +91,15 @@ class Dispatcher:
         if pulse:
             self._pulse_at = time.monotonic() + _PULSE_S
             self._count()
+            self._tally()
+            measures.sample(self.resources.connections)
         with work(self.resources.engine) as session:
-            due.expire_leases(session, settings.max_attempts)
+            expired = due.expire_leases(session, settings.max_attempts)
             if pulse:
                 deadlines.expire(session)
                 deadlines.promote(session, settings.deadline_near_s)
             loads = due.loads(session)
+        self._done.update({(lane, "lease_expired"): count for lane, count in expired.items()})
         behind = [self._serve(load, pulse=pulse) for load in loads]
         if pulse and self._broker_up and not any(behind):
             self._release_replays()
@@ -161,6 +167,9 @@ class Dispatcher:
         if lost:
             _LOG.info("pointers are published again", action="redispatch", lane=load.lane.name, count=len(lost))
         failed = self.resources.publisher.publish([*taken, *lost]) if taken or lost else []
+        for step, count in (("published", len(taken)), ("republished", len(lost)), ("unpublished", len(failed))):
+            if count:
+                self._done[load.lane, step] += count
         if failed:
             self._broker_down(f"{len(failed)} pointers were not taken")
             with work(self.resources.engine) as session:
@@ -205,6 +214,18 @@ class Dispatcher:
         if not self._broker_up:
             _LOG.info("the broker takes messages", action="broker_up")
         self._broker_up = True
+
+    def _tally(self) -> None:
+        """Count what became of events, and what was done here; that it fails stops no dispatching."""
+        try:
+            with work(self.resources.engine) as session:
+                tally.count(session)
+                if self._done:
+                    tally.add_work(session, self._done)
+        except TiercelError as error:
+            _LOG.warning("ends aren't counted yet", action="tally_failed", error=repr(error))
+        else:
+            self._done.clear()
 
     def _broker_down(self, why: str) -> None:
         if self._broker_up:

@@ -14,6 +14,8 @@ from redis import Redis
 from redis.exceptions import RedisError
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random
 
+from app.measures import LOCK_WAIT, LOCKS
+
 _LOG = structlog.get_logger()
 _DOWN_S = 1.0
 """How long Redis is left alone after a failure, so that a frozen one costs one time-out a second."""
@@ -85,12 +87,14 @@ class EntityLocks:
         """Try for an entity's lock, for at most the configured wait (20 ms)."""
         if time.monotonic() < self._down_until:
             return Held.WITHOUT, None
-        lock = Lock(entity_key, secrets.token_hex(8))
+        lock, began = Lock(entity_key, secrets.token_hex(8)), time.monotonic()
         try:
             taken = self._try(lock) or (wait and self._wait_for(lock))
         except RedisError as error:
             self._left_alone(error)
             return Held.WITHOUT, None
+        LOCK_WAIT.observe(time.monotonic() - began)
+        LOCKS.add("locked" if taken else "busy")
         return (Held.LOCKED, lock) if taken else (Held.BUSY, None)
 
     def acquire_all(self, entity_keys: set[str]) -> Locks:
@@ -104,6 +108,8 @@ class EntityLocks:
         except RedisError as error:
             self._left_alone(error)
             return without
+        LOCKS.add("locked", count=sum(taken))
+        LOCKS.add("busy", count=len(taken) - sum(taken))
         return Locks({key for key, got in zip(ordered, taken, strict=True) if got}, token)
 
     def release_all(self, locks: Locks) -> set[str]:
@@ -158,6 +164,7 @@ class EntityLocks:
         return bool(retrying(self._try, lock))
 
     def _left_alone(self, error: RedisError) -> None:
+        LOCKS.add("failed")
         self._down_until = time.monotonic() + _DOWN_S
         _LOG.warning("redis doesn't answer; going on without locks", action="lock_unavailable", error=repr(error))
 

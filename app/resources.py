@@ -7,7 +7,7 @@ from typing import Self
 from amqp.exceptions import AMQPError
 from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, QueuePool, text
 
 from app.broker import Publisher
 from app.db import make_engine, transaction
@@ -43,6 +43,11 @@ class Resources:
             "broker": _wrong(self._ping_broker),
             "redis": _wrong(self.locks.ping),
         }
+
+    def connections(self) -> int:
+        """Return how many connections to the database are in use."""
+        pool = self.engine.pool
+        return pool.checkedout() if isinstance(pool, QueuePool) else 0
 
     def close(self) -> None:
         """Close everything; waits for nothing that doesn't answer."""

@@ -23,6 +23,7 @@ from app.inbox import finish
 from app.inbox.claim import Claim
 from app.inbox.finish import Ended
 from app.inbox.wake import wake
+from app.measures import ATTEMPTS
 from app.models import Outcome
 from app.resources import Resources
 from tasks.policy import Dead, RetryPolicy
@@ -53,10 +54,12 @@ def attempt(resources: Resources, claimed: Claim) -> bool:
     except ClaimLost:
         return False
     except Busy as error:
+        ATTEMPTS.add("busy")
         with work(resources.engine) as session:
             finish.give_back(session, event_id, claimed.token, wait_s=_BUSY_WAIT_S, refund=True, error=str(error))
             wake(session)
     except _Exhausted as error:
+        ATTEMPTS.add("dead")
         _end(resources, claimed, Outcome.DEAD, str(error))
     except Exception as error:  # noqa: BLE001  # the one place where any failure of a handler becomes retry or dead
         _failed(resources, claimed, error)
@@ -131,6 +134,7 @@ def _apply_once(resources: Resources, claimed: Claim) -> None:
         ended = [Ended(one.event, became) for one, became in zip(timely, applied, strict=True)]
         ended += [Ended(one.event, _expired(one.event.expired)) for one in fenced if one.event.expired is not None]
         finish.finish_with_older(session, claimed.token, ended)
+    ATTEMPTS.add("ended", count=len(ended))
 
 
 def _expired(why: str) -> Applied:
@@ -142,6 +146,7 @@ def _failed(resources: Resources, claimed: Claim, error: Exception) -> None:
     with statement(resources.engine) as session:
         attempts, entity_type = finish.tried(session, event_id)
     decision = _policy(resources, entity_type).decide(error, attempts)
+    ATTEMPTS.add("dead" if isinstance(decision, Dead) else "retry")
     if isinstance(decision, Dead):
         trace = trace_of(error)
         _LOG.error("event is dead", action="event_dead", reason=decision.reason, trace=trace.fingerprint)

@@ -1,5 +1,6 @@
 """Owns the Celery application: the composition root of the workers and of beat."""
 
+import os
 from contextlib import suppress
 from datetime import timedelta
 from functools import cache
@@ -7,10 +8,11 @@ from resource import RLIMIT_DATA, setrlimit
 from typing import Any
 
 import structlog
+from billiard.process import current_process
 from celery import Celery
 from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_process_shutdown
 
-from app import requests
+from app import measures, requests
 from app.broker import APPLY_EVENTS, APPLY_EVENTS_SHOWN, CARRY_OUT, PURGE, TRANSPORT_OPTIONS, queue_for, queue_name
 from app.models import Lane
 from app.resources import Resources
@@ -24,6 +26,8 @@ from tasks.process import process_pointers
 _LOG = structlog.get_logger()
 _PURGE_EVERY_S = 600.0
 _REQUESTS_EVERY_S = 60.0
+_group: list[str] = []
+"""What this worker is called, as in ``high@host``: the processes that it forks know it from here."""
 
 
 def celery_configuration(settings: Settings) -> dict[str, Any]:
@@ -90,12 +94,18 @@ def resources() -> Resources:
 def apply_events(pairs: list[list[Any]]) -> None:
     """Apply the events of one message."""
     process_pointers(resources(), pairs)
+    _sample()
 
 
 @celery.task(name=APPLY_EVENTS_SHOWN)
 def apply_events_shown(pairs: list[list[Any]]) -> None:
     """Apply the events of one message that Flower shows."""
     process_pointers(resources(), pairs)
+    _sample()
+
+
+def _sample() -> None:
+    measures.sample(resources().connections)
 
 
 @celery.task(name=PURGE)
@@ -111,8 +121,9 @@ def carry_out_requests() -> None:
 
 
 @celeryd_init.connect
-def _share(**_: object) -> None:
+def _share(sender: str = "", **_: object) -> None:
     share_by_niceness()
+    _group.append(sender.partition("@")[0])
 
 
 @setup_logging.connect
@@ -127,6 +138,9 @@ def _after_fork(**_: object) -> None:
     most = settings().worker_memory_mb * 1024 * 1024
     with suppress(OSError, ValueError):
         setrlimit(RLIMIT_DATA, (most, most))
+    # A pool's processes have seats; a new one takes the seat of the one that died.
+    seat = getattr(current_process(), "index", 0)
+    measures.begin(_group[-1] if _group else "worker", main=os.getppid(), slot=seat)
 
 
 @worker_process_shutdown.connect

@@ -18,6 +18,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "health": ("app.cli.health:group", "Tell whether what lives here works: exit code 0 or 1, for probes."),
     "keys": ("app.cli.keys:group", "Keys for the HTTP API under /v1."),
     "lanes": ("app.cli.lanes:command", "Show each lane as it is now."),
+    "metrics": ("app.cli.metrics:command", "Show the numbers that Prometheus reads."),
     "priority": ("app.cli.priority:group", "The priority policy: which event goes to which lane, and why."),
     "reprioritise": ("app.cli.reprioritise:command", "Give events that already wait another lane."),
     "requests": ("app.cli.requests:group", "What senders ask: to leave, to erase, to list."),

@@ -1,6 +1,7 @@
 """Owns what the dispatcher asks of the inbox: which events are due, whose lease ran out, which pointers got lost."""
 
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +81,7 @@ UPDATE event SET claim_token = NULL, lease_until = NULL, dispatched_at = NULL,
        history = history || jsonb_build_array(jsonb_build_object('step', 'lease expired', 'at', clock_timestamp()))
 WHERE id IN (SELECT id FROM event WHERE status = 1 AND lease_until < clock_timestamp()
              ORDER BY lease_until LIMIT 500 FOR UPDATE SKIP LOCKED)
-RETURNING id
+RETURNING lane
 """)
 # The wait doubles with each time, so that a slow lane isn't flooded with copies of its own pointers.
 _LOST_POINTERS = text("""
@@ -156,9 +157,9 @@ def take_lost(session: Executor, lane: Lane, older_than_s: float, room: int) -> 
     return _dispatches(session.execute(_LOST_POINTERS, values).all())
 
 
-def expire_leases(session: Executor, max_attempts: int) -> int:
-    """Return the events whose worker vanished to the waiting ones; tell how many there were."""
-    return len(session.execute(_EXPIRED_LEASES, {"max_attempts": max_attempts}).all())
+def expire_leases(session: Executor, max_attempts: int) -> Counter[Lane]:
+    """Return the events whose worker vanished to the waiting ones; tell how many of each lane there were."""
+    return Counter(Lane(row[0]) for row in session.execute(_EXPIRED_LEASES, {"max_attempts": max_attempts}))
 
 
 def unpublished(session: Executor, event_ids: Sequence[uuid.UUID]) -> None:

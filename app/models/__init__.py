@@ -8,6 +8,7 @@ from app.models.priority import PolicyState, PriorityChange, PriorityPolicy, Pri
 from app.models.request import RequestKind, RequestStatus, SenderRequest
 from app.models.running import LeaderState, PeriodicRun, Replay, ReplayState
 from app.models.source import Source
+from app.models.tally import TallyMark, TallyOutcome, TallyTime, TallyWork
 from app.models.typed import Campaign, ContentItem, Currency, Lead, Owned, Price, Promotion, Segment
 
 __all__ = [
@@ -45,4 +46,8 @@ __all__ = [
     "Shed",
     "Source",
     "Status",
+    "TallyMark",
+    "TallyOutcome",
+    "TallyTime",
+    "TallyWork",
 ]

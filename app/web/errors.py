@@ -4,7 +4,7 @@ import re
 
 import orjson
 import structlog
-from flask import Flask, Response
+from flask import Flask, Response, g, has_app_context
 from werkzeug.exceptions import HTTPException
 
 from app.errors import (
@@ -68,6 +68,8 @@ def status_of(error: TiercelError) -> int:
 def problem(status: int, name: str, detail: str) -> Response:
     """Return a problem+json answer; ``name`` is the error's, in words."""
     slug = re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
+    if has_app_context():
+        g.problem = slug  # the reason under which the answer is counted
     title = slug.replace("-", " ").capitalize()
     body = {"type": f"/docs/problems#{slug}", "title": title, "status": status, "detail": detail}
     response = Response(orjson.dumps(body), status, content_type="application/problem+json")

@@ -4,9 +4,10 @@ from flask import Flask, Response
 
 from app.resources import Resources
 from app.vault import Vault
-from app.web import health, receive
+from app.web import health, measured, receive
 from app.web.api import desk, moves, priority, replays
 from app.web.errors import handle_errors
+from app.web.measured import measure
 from app.web.receiver import Receiver
 from config.settings import Settings
 
@@ -23,9 +24,9 @@ def create_app(settings: Settings) -> Flask:
     flask_app.url_map.merge_slashes = False
     flask_app.extensions["receiver"] = Receiver(Resources.open(settings, pool_size=6), Vault(settings))
     handle_errors(flask_app)
-    blueprints = (desk.blueprint, priority.blueprint, moves.blueprint, replays.blueprint)
-    for blueprint in (receive.blueprint, health.blueprint, *blueprints):
-        flask_app.register_blueprint(blueprint)
+    measure(flask_app)
+    for module in (receive, health, measured, desk, priority, moves, replays):
+        flask_app.register_blueprint(module.blueprint)
 
     @flask_app.after_request
     def _plain(response: Response) -> Response:

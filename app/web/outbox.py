@@ -44,6 +44,9 @@ class Outbox:
         except queue.Full:
             self._overflow.append(dispatch.pointer.event_id)
 
+    def __len__(self) -> int:
+        return self._queue.qsize()
+
     def close(self) -> None:
         """Publish what waits and end the thread."""
         self._queue.put(None)

@@ -10,8 +10,10 @@ from app.bare import statement, work
 from app.db import make_engine
 from app.endpoints import Endpoint
 from app.errors import SecretMissing, SignatureInvalid, SourceNotReady, Unavailable
+from app.exposition import Exposition
 from app.inbox.store import EntangledKeys, Kept, NewEvent, Stored, prepare, store
 from app.incoming import Incoming
+from app.measures import RECEIVED
 from app.pointers import Dispatch, Pointer
 from app.resources import Resources
 from app.sources import Request
@@ -49,6 +51,7 @@ class Receiver:
         self._watchdog = Watchdog()
         # Of its own, so that no reader at the desk holds up a commit.
         self._engine = make_engine(resources.settings.database_url, pool_size=1)
+        self.exposition = Exposition(resources.engine)
         self.limits = DoorLimits(resources.settings, resources.engine, self.endpoints.lanes)
         self._outbox = Outbox(resources.publisher, resources.engine)
         self._commits = GroupCommit(self._store_group, timeout_s=timeout_s)
@@ -92,6 +95,10 @@ class Receiver:
         if any(one.kept is Kept.SOURCE_CHANGED for one in stored):
             raise Unavailable("the source is being changed")
         return Receipt(tuple(stored), batch)
+
+    def unpublished(self) -> int:
+        """Return how many pointers wait to be published."""
+        return len(self._outbox)
 
     def close(self) -> None:
         """Finish what is under way and close every connection."""
@@ -151,7 +158,8 @@ class Receiver:
             stored = self._store_singly(events, until)
         finally:
             self.limits.committed(time.monotonic() - began)
-        for event in stored:
+        for asked, event in zip(events, stored, strict=True):
+            RECEIVED.add(asked.incoming.source, event.kept.value.lower())
             if event.publish:
                 self._outbox.put(Dispatch(Pointer(event.id, 0), event.lane, event.priority))
         return stored

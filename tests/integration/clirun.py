@@ -5,6 +5,8 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,3 +57,13 @@ def process(*words: str, stdin: Any = subprocess.DEVNULL) -> subprocess.Complete
     return subprocess.run(
         [PROGRAM, *words], stdin=stdin, capture_output=True, text=True, check=False, timeout=60, env=os.environ
     )
+
+
+@contextmanager
+def running(*words: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command that goes on until it is stopped, as a person's shell does."""
+    with subprocess.Popen([PROGRAM, *words], stderr=subprocess.DEVNULL) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()

@@ -120,7 +120,7 @@ def test_a_batch_that_takes_too_long_leaves_its_events_to_run_alone(
             process(resources, pointers)
     inbox.sql("UPDATE event SET lease_until = now() - interval '1 s'")
     with work(inbox.engine) as session:
-        assert due.expire_leases(session, 8) == 2
+        assert due.expire_leases(session, 8).total() == 2
     process(resources, pointers)
     assert ends(inbox, *pointers) == [Outcome.APPLIED] * 2
     assert inbox.sql("SELECT count(DISTINCT xmin::text) FROM event") == [(2,)]
@@ -133,7 +133,7 @@ def test_what_was_claimed_before_runs_alone_and_only_that_counts(resources: Reso
         claim.claim(session, died, 0)
         assert [fenced.attempts for fenced in finish.fence(session, died)] == [0, 0]
     with work(inbox.engine) as session:
-        assert due.expire_leases(session, 1) == 2
+        assert due.expire_leases(session, 1).total() == 2
     again = replace(died, token=uuid.uuid4())
     with pytest.raises(ClaimLost), work(inbox.engine) as session:
         claim.claim(session, again, 10)

@@ -18,6 +18,8 @@ import app
 import app.web
 from app.cli.main import tiercel
 from app.errors import Rejected, TiercelError, Transient
+from app.exposition import FAMILIES
+from app.measures import MEASURES
 from app.models import Lane, Outcome, Status
 from app.sources import KINDS
 from app.sources.kind import Config
@@ -164,6 +166,18 @@ def test_each_target_of_the_makefile_is_described() -> None:
 def test_each_process_of_the_procfile_is_described() -> None:
     processes = re.findall(r"^([\w-]+):", page("Procfile"), re.MULTILINE)
     assert set(processes) <= set(rows(section(page("docs/operations.md"), "Processes")))
+
+
+def test_each_metric_is_explained_with_its_labels_and_no_other() -> None:
+    documented = rows(section(page("docs/metrics.md"), "From the database"))
+    assert {name: cells[2:] for name, cells in documented.items()} == {
+        family.name: [", ".join(family.labels) or "none", family.help] for family in FAMILIES
+    }
+    documented = rows(section(page("docs/metrics.md"), "From processes"))
+    documented = {name: cells for name, cells in documented.items() if name.startswith("tiercel_") and len(cells) > 1}
+    assert {name: cells[2:] for name, cells in documented.items()} == {
+        measure.name: [", ".join((*measure.labels, "group")), measure.help] for measure in MEASURES
+    }
 
 
 def test_each_action_in_the_logs_is_explained_and_no_other() -> None:

@@ -18,6 +18,7 @@ from app.endpoints import Endpoint
 from app.errors import TiercelError
 from app.inbox import shed
 from app.inbox.read import Pulse
+from app.measures import COMMIT
 from app.models import Lane
 from app.web.limits import address, memory, pressure
 from app.web.limits.buckets import Bucket, LocalBuckets
@@ -125,6 +126,7 @@ class DoorLimits:
 
         Beyond full pressure the time says nothing more: so a single commit that hung for long is no pressure yet.
         """
+        COMMIT.observe(seconds)
         seen = min(seconds, self._thresholds.commit_s * pressure.FULL)
         self._commit_s += _COMMIT_WEIGHT * (seen - self._commit_s)
         self._committed = True

@@ -26,6 +26,7 @@ from app.db import database_errors
 from app.errors import Busy, TiercelError, Unavailable
 from app.inbox import ages, deadlines, due, replays, tally
 from app.inbox.due import LaneLoad
+from app.inbox.tally import Step
 from app.inbox.wake import CHANNEL
 from app.leader import POLL_S, Heartbeat, Role, Standby
 from app.models import Lane
@@ -65,7 +66,7 @@ class Dispatcher:
     """Workers and waiting messages."""
     _written: dict[Lane, tuple[bool, int]] = field(default_factory=dict)
     _refills: dict[Lane, Refill] = field(default_factory=lambda: {lane: Refill(lane) for lane in Lane})
-    _done: Counter[tuple[Lane, str]] = field(default_factory=Counter)
+    _done: Counter[tuple[Lane, Step]] = field(default_factory=Counter)
     """What was done since it was last written down, by lane and step."""
     _pulse_at: float = 0.0
     _broker_up: bool = False
@@ -99,7 +100,7 @@ class Dispatcher:
                 deadlines.expire(session)
                 deadlines.promote(session, settings.deadline_near_s)
             loads = due.loads(session)
-        self._done.update({(lane, "lease_expired"): count for lane, count in expired.items()})
+        self._done.update({(lane, Step.LEASE_EXPIRED): count for lane, count in expired.items()})
         behind = [self._serve(load, pulse=pulse) for load in loads]
         if pulse and self._broker_up and not any(behind):
             self._release_replays()
@@ -167,7 +168,11 @@ class Dispatcher:
         if lost:
             _LOG.info("pointers are published again", action="redispatch", lane=load.lane.name, count=len(lost))
         failed = self.resources.publisher.publish([*taken, *lost]) if taken or lost else []
-        for step, count in (("published", len(taken)), ("republished", len(lost)), ("unpublished", len(failed))):
+        for step, count in (
+            (Step.PUBLISHED, len(taken)),
+            (Step.REPUBLISHED, len(lost)),
+            (Step.UNPUBLISHED, len(failed)),
+        ):
             if count:
                 self._done[load.lane, step] += count
         if failed:

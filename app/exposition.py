@@ -152,7 +152,7 @@ class Exposition:
                 found = [*_lanes(session.execute), *_ended(tally.ends(session)), *_times(tally.times(session))]
                 work = WORK.of()
                 for (lane, step), count in tally.work_done(session).items():
-                    work.add_metric([_word(lane), step], count)
+                    work.add_metric([_word(lane), step.value], count)
                 server = session.execute(_SERVER).one()
         except TiercelError:
             up.add_metric([], 0)

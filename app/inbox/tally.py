@@ -8,7 +8,7 @@ docs/decisions/0023-outcomes-are-counted-from-the-table.md.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from typing import Any
 
 from sqlalchemy import text
@@ -28,6 +28,18 @@ class Measured(IntEnum):
     """From that claim to the end."""
     APPLIED = 3
     """From acceptance, or the event's own time where that is later, to applied."""
+
+
+class Step(StrEnum):
+    """What the dispatcher does with events."""
+
+    PUBLISHED = "published"
+    REPUBLISHED = "republished"
+    """Nobody had worked on the pointer."""
+    UNPUBLISHED = "unpublished"
+    """The broker didn't take it."""
+    LEASE_EXPIRED = "lease_expired"
+    """Its worker vanished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +86,8 @@ WITH fresh AS MATERIALIZED (
            CASE WHEN e.claimed_at >= e.due_at THEN extract(epoch FROM e.claimed_at - e.due_at) END AS wait_s,
            CASE WHEN e.claimed_at >= e.due_at AND e.outcome <> 3
                 THEN extract(epoch FROM e.finished_at - e.claimed_at) END AS processing_s,
-           CASE WHEN e.outcome = 1 THEN extract(epoch FROM e.finished_at - greatest(e.received_at, e.effective_at)) END AS applied_s
+           CASE WHEN e.outcome = 1
+                THEN extract(epoch FROM e.finished_at - greatest(e.received_at, e.effective_at)) END AS applied_s
     FROM event e, (SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) AS newest,
                           pg_snapshot_xmax(CAST(CAST(:snapshot AS text) AS pg_snapshot))
                               > pg_snapshot_xmax(pg_current_snapshot()) AS foreign_mark) x
@@ -105,9 +118,13 @@ FROM unnest(CAST(:lanes AS smallint[]), CAST(:steps AS text[]), CAST(:counts AS 
 ORDER BY w.lane, w.step
 ON CONFLICT (lane, step) DO UPDATE SET count = tally_work.count + excluded.count
 """)
+# Those that an alarm asks for are there from the first, with 0: an increase needs a number to increase from.
 _ENDS = text("""
-SELECT s.name, t.lane, t.outcome, t.count FROM tally_outcome t JOIN source s ON s.id = t.source_id
-ORDER BY s.name, t.lane, t.outcome
+SELECT s.name, l.lane, o.outcome, coalesce(t.count, 0)
+FROM source s CROSS JOIN lane l CROSS JOIN generate_series(1, 8) AS o(outcome)
+LEFT JOIN tally_outcome t ON t.source_id = s.id AND t.lane = l.lane AND t.outcome = o.outcome
+WHERE t.count IS NOT NULL OR (o.outcome IN (7, 8) AND s.removed_at IS NULL)
+ORDER BY s.name, l.lane, o.outcome
 """)
 _TIMES = text("""
 SELECT measured, lane, type, array_agg(bucket) AS buckets, array_agg(count) AS counts, sum(seconds) AS seconds
@@ -139,12 +156,12 @@ def count(session: Executor) -> bool:
     return bool(values["keep"])
 
 
-def add_work(session: Executor, done: Mapping[tuple[Lane, str], int]) -> None:
+def add_work(session: Executor, done: Mapping[tuple[Lane, Step], int]) -> None:
     """Add what the dispatcher has done, by lane and step."""
     keys = sorted(done)
     values = {
         "lanes": [int(lane) for lane, _ in keys],
-        "steps": [step for _, step in keys],
+        "steps": [step.value for _, step in keys],
         "counts": [done[key] for key in keys],
     }
     session.execute(_ADD_WORK, values)
@@ -163,6 +180,7 @@ def times(session: Executor) -> list[Times]:
     ]
 
 
-def work_done(session: Executor) -> dict[tuple[Lane, str], int]:
+def work_done(session: Executor) -> dict[tuple[Lane, Step], int]:
     """Return what the dispatchers have done, ever, by lane and step."""
-    return {(Lane(row[0]), row[1]): row[2] for row in session.execute(_WORK)}
+    nothing = {(lane, step): 0 for lane in Lane for step in Step}
+    return nothing | {(Lane(row[0]), Step(row[1])): row[2] for row in session.execute(_WORK)}

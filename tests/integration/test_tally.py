@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 
 from app.bare import work
 from app.inbox import tally
-from app.inbox.tally import Measured
+from app.inbox.tally import Measured, Step
 from app.measures import BUCKETS_S
 from app.models import Lane, Outcome
 from tests.factories import Inbox, incoming
@@ -38,7 +38,7 @@ def counted(engine: Engine) -> Counter[Outcome]:
         found: Counter[Outcome] = Counter()
         for end in tally.ends(session):
             found[end.outcome] += end.count
-        return found
+        return +found
 
 
 def truth(inbox: Inbox) -> Counter[Outcome]:
@@ -182,9 +182,14 @@ def test_times_are_kept_by_lane_and_type_and_strangers_share_one_type(inbox: Inb
 def test_what_the_dispatcher_did_adds_up(inbox: Inbox) -> None:
     for _ in range(2):
         with work(inbox.engine) as session:
-            tally.add_work(session, {(Lane.LOW, "published"): 3, (Lane.HIGH, "republished"): 1})
+            tally.add_work(session, {(Lane.LOW, Step.PUBLISHED): 3, (Lane.HIGH, Step.REPUBLISHED): 1})
     with work(inbox.engine) as session:
-        assert tally.work_done(session) == {(Lane.HIGH, "republished"): 2, (Lane.LOW, "published"): 6}
+        done = tally.work_done(session)
+    assert {key: n for key, n in done.items() if n} == {
+        (Lane.HIGH, Step.REPUBLISHED): 2,
+        (Lane.LOW, Step.PUBLISHED): 6,
+    }
+    assert len(done) == len(Lane) * len(Step)
 
 
 @hypothesis_settings(max_examples=15)

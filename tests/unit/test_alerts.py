@@ -1,0 +1,84 @@
+"""Alerts and rules: only metrics that exist, a page and a test for each alert, and promtool's own verdict."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.exposition import FAMILIES
+from app.measures import MEASURES, Spread
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "deploy" / "prometheus"
+OF_THE_FIELD = {"marketing_event_ingestion_rate", "worker_retry_ratio", "api_error_rate", "event_processing_lag"}
+
+
+def rules(file: str) -> list[dict[str, Any]]:
+    return [rule for group in yaml.safe_load((FOLDER / file).read_text())["groups"] for rule in group["rules"]]
+
+
+ALERTS = {rule["alert"]: rule for rule in rules("alerts.yml")}
+RECORDED = {rule["record"] for rule in rules("rules.yml")}
+CASES = yaml.safe_load((FOLDER / "alerts.test.yml").read_text())["tests"]
+
+
+def existing() -> set[str]:
+    """Return the name of every series that an endpoint shows."""
+    plain = {family.name for family in FAMILIES} | {measure.name for measure in MEASURES}
+    spread = {measure.name for measure in MEASURES if isinstance(measure, Spread)}
+    spread |= {family.name for family in FAMILIES if "le" in str(family.kind) or "Histogram" in family.kind.__name__}
+    return plain | {name + suffix for name in spread for suffix in ("_bucket", "_sum", "_count")}
+
+
+def promtool(*words: str) -> subprocess.CompletedProcess[str]:
+    program = shutil.which("promtool")
+    if program is None:
+        if os.environ.get("CI"):
+            pytest.fail("promtool is missing: Debian's package prometheus has it")
+        pytest.skip("no promtool: Debian's package prometheus has it")
+    return subprocess.run([program, *words], cwd=FOLDER, capture_output=True, text=True, check=False)
+
+
+def test_rules_and_alerts_ask_only_for_metrics_that_exist() -> None:
+    for rule in [*rules("rules.yml"), *rules("alerts.yml")]:
+        asked = set(re.findall(r"\btiercel_\w+", rule["expr"]))
+        assert asked <= existing(), rule
+        assert set(re.findall(r"\btiercel:\w+", rule["expr"])) <= RECORDED, rule
+
+
+def test_the_four_figures_of_the_field_are_recorded() -> None:
+    assert RECORDED >= OF_THE_FIELD
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_each_alert_has_its_page(name: str) -> None:
+    assert ALERTS[name]["annotations"]["runbook"] == f"docs/runbooks/{name}.md"
+    text = (ROOT / "docs" / "runbooks" / f"{name}.md").read_text()
+    assert f"`{' '.join(ALERTS[name]['expr'].split())}`" in text
+    assert "\n## Look\n" in text
+    assert "\n## Do\n" in text
+
+
+def test_no_page_is_left_of_an_alert_that_is_gone() -> None:
+    assert {path.stem for path in (ROOT / "docs" / "runbooks").glob("*.md")} == {"README", *ALERTS}
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_each_alert_is_tested_before_while_it_fires_and_in_a_healthy_hour(name: str) -> None:
+    own = [test for case in CASES if case["name"] == f"{name} fires" for test in case["alert_rule_test"]]
+    assert [bool(test["exp_alerts"]) for test in own] == [False, True]
+    (healthy,) = (case for case in CASES if case["name"] == "a healthy hour fires nothing")
+    assert len([test for test in healthy["alert_rule_test"] if test["alertname"] == name]) == 3
+
+
+@pytest.mark.parametrize(
+    "words", [("check", "rules", "rules.yml", "alerts.yml"), ("test", "rules", "alerts.test.yml")], ids=" ".join
+)
+def test_promtool_agrees(words: tuple[str, ...]) -> None:
+    result = promtool(*words)
+    assert result.returncode == 0, result.stdout + result.stderr

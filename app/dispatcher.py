@@ -24,7 +24,7 @@ from app import measures, pulse
 from app.bare import work
 from app.db import database_errors
 from app.errors import Busy, TiercelError, Unavailable
-from app.inbox import ages, deadlines, due, replays, tally
+from app.inbox import ages, deadlines, due, kpis, replays, tally
 from app.inbox.due import LaneLoad
 from app.inbox.tally import Step
 from app.inbox.wake import CHANNEL
@@ -68,6 +68,8 @@ class Dispatcher:
     _refills: dict[Lane, Refill] = field(default_factory=lambda: {lane: Refill(lane) for lane in Lane})
     _done: Counter[tuple[Lane, Step]] = field(default_factory=Counter)
     """What was done since it was last written down, by lane and step."""
+    _up_in: int = 0
+    """The last minute that was noted as one of uptime."""
     _pulse_at: float = 0.0
     _broker_up: bool = False
     _shown_at: float = 0.0
@@ -225,6 +227,9 @@ class Dispatcher:
         try:
             with work(self.resources.engine) as session:
                 tally.count(session)
+                if self._broker_up and (minute := int(time.time() // 60)) != self._up_in:
+                    kpis.note_up(session)
+                    self._up_in = minute
                 if self._done:
                     tally.add_work(session, self._done)
         except TiercelError as error:

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from app.inbox import read, replays
+from app.inbox.kpis import Kpis
 from app.inbox.read import LaneView
 from app.models import ApiKey, Entity, Event, EventConflict, Replay, Source
 
@@ -73,6 +74,27 @@ def lane(lane: LaneView) -> dict[str, Any]:
         "latency_ms": {"p50": lane.p50_ms, "p95": lane.p95_ms, "p99": lane.p99_ms},
         "shed": lane.shed,
         "shed_total": lane.shed_total,
+    }
+
+
+def kpis(one: Kpis) -> dict[str, Any]:
+    """Return the figures of a window or a campaign."""
+    return {
+        "source": one.source,
+        "campaign": one.campaign,
+        "events": one.events,
+        "ended": one.ended,
+        "latency_s": {
+            "mean": one.latency_mean_s,
+            "p50": one.latency_p50_s,
+            "p95": one.latency_p95_s,
+            "max": one.latency_max_s,
+        },
+        "on_time_rate": one.on_time_rate,
+        "throughput_per_s": one.throughput_per_s,
+        "error_rate": one.error_rate,
+        "wait_s": {"mean": one.wait_mean_s, "peak": one.wait_peak_s},
+        "uptime": one.uptime,
     }
 
 

@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "events": ("app.cli.events:group", "What came in, and what became of it."),
     "health": ("app.cli.health:group", "Tell whether what lives here works: exit code 0 or 1, for probes."),
     "keys": ("app.cli.keys:group", "Keys for the HTTP API under /v1."),
+    "kpis": ("app.cli.kpis:command", "What the business asks, over a window and by campaign."),
     "lanes": ("app.cli.lanes:command", "Show each lane as it is now."),
     "metrics": ("app.cli.metrics:command", "Show the numbers that Prometheus reads."),
     "priority": ("app.cli.priority:group", "The priority policy: which event goes to which lane, and why."),

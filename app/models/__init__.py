@@ -8,7 +8,7 @@ from app.models.priority import PolicyState, PriorityChange, PriorityPolicy, Pri
 from app.models.request import RequestKind, RequestStatus, SenderRequest
 from app.models.running import LeaderState, PeriodicRun, Replay, ReplayState
 from app.models.source import Source
-from app.models.tally import TallyMark, TallyOutcome, TallyTime, TallyWork
+from app.models.tally import TallyMark, TallyOutcome, TallyTime, TallyWork, Uptime
 from app.models.typed import Campaign, ContentItem, Currency, Lead, Owned, Price, Promotion, Segment
 
 __all__ = [
@@ -50,4 +50,5 @@ __all__ = [
     "TallyOutcome",
     "TallyTime",
     "TallyWork",
+    "Uptime",
 ]

@@ -54,3 +54,11 @@ class TallyWork(Base):
     lane: Mapped[Lane] = mapped_column(Code(Lane), primary_key=True, autoincrement=False)
     step: Mapped[str] = mapped_column(Text, primary_key=True)
     count: Mapped[int] = mapped_column(BigInteger)
+
+
+class Uptime(Base):
+    """A minute in which a dispatcher led and the broker took messages."""
+
+    __tablename__ = "uptime"
+
+    minute: Mapped[datetime] = mapped_column(DateTime(timezone=True), primary_key=True)

@@ -1,4 +1,4 @@
-"""Numbers that only grow: what became of events, how long it took, what the dispatcher did.
+"""Numbers that only grow: what became of events, how long it took, what the dispatcher did; when it was up.
 
 Only new tables: code of before goes on. What ended before is counted, too, a minute of the past each second.
 
@@ -48,8 +48,13 @@ def upgrade() -> None:
         sa.Column("count", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("lane", "step", name=op.f("tally_work_pkey")),
     )
+    op.create_table(
+        "uptime",
+        sa.Column("minute", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("minute", name=op.f("uptime_pkey")),
+    )
 
 
 def downgrade() -> None:
-    for table in ("tally_work", "tally_time", "tally_outcome", "tally_mark"):
+    for table in ("uptime", "tally_work", "tally_time", "tally_outcome", "tally_mark"):
         op.drop_table(table)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from app.exposition import FAMILIES
+from app.inbox.kpis import OBJECTIVES_S
 from app.measures import MEASURES, Spread
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +32,7 @@ def existing() -> set[str]:
     """Return the name of every series that an endpoint shows."""
     plain = {family.name for family in FAMILIES} | {measure.name for measure in MEASURES}
     spread = {measure.name for measure in MEASURES if isinstance(measure, Spread)}
-    spread |= {family.name for family in FAMILIES if "le" in str(family.kind) or "Histogram" in family.kind.__name__}
+    spread |= {family.name for family in FAMILIES if "Histogram" in family.kind.__name__}
     return plain | {name + suffix for name in spread for suffix in ("_bucket", "_sum", "_count")}
 
 
@@ -53,6 +54,13 @@ def test_rules_and_alerts_ask_only_for_metrics_that_exist() -> None:
 
 def test_the_four_figures_of_the_field_are_recorded() -> None:
     assert RECORDED >= OF_THE_FIELD
+
+
+def test_the_lanes_objectives_are_those_of_the_kpis() -> None:
+    found = {
+        rule["labels"]["lane"]: rule["expr"] for rule in rules("rules.yml") if ":lane_objective" in rule["record"]
+    }
+    assert found == {lane.name.lower(): f"vector({seconds:g})" for lane, seconds in OBJECTIVES_S.items()}
 
 
 @pytest.mark.parametrize("name", ALERTS)

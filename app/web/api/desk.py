@@ -7,7 +7,7 @@ from flask import Blueprint, Response, g, request
 
 from app import keys, views
 from app.db import transaction
-from app.inbox import read, replay
+from app.inbox import kpis, read, replay
 from app.models import Scope
 from app.web.api import forms
 from app.web.receive import receiver
@@ -69,6 +69,16 @@ def show_entity(source: str, entity_type: str, entity_id: str) -> Response:
     """Show an entity at its newest version, or its tombstone."""
     with transaction(receiver().resources.engine) as session:
         return json_response(views.entity(source, read.entity(session, source, entity_type, entity_id)))
+
+
+@blueprint.get("/kpis")
+def show_kpis() -> Response:
+    """Show what the business asks, over a window of arrivals and by campaign."""
+    window, limit = forms.window(request.args)
+    with transaction(receiver().resources.engine) as session:
+        total, *campaigns = kpis.kpis(session, window, limit=limit)
+    shown = {"since": window.since, "until": window.until, "total": views.kpis(total)}
+    return json_response({**shown, "campaigns": [views.kpis(one) for one in campaigns]})
 
 
 @blueprint.get("/lanes")

@@ -5,13 +5,14 @@ import binascii
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from typing import TypeVar
 
 from werkzeug.datastructures import MultiDict
 
 from app.errors import FieldInvalid
+from app.inbox.kpis import Window
 from app.inbox.read import EventFilter
 from app.models import Lane, Outcome, Status
 
@@ -29,6 +30,8 @@ _KNOWN = {
     "limit",
     "cursor",
 }
+_OF_WINDOW = {"since", "until", "source", "campaign", "limit"}
+_DAY = timedelta(days=1)
 Choice = TypeVar("Choice", bound=IntEnum)
 
 
@@ -47,12 +50,7 @@ def event_query(args: MultiDict[str, str]) -> EventQuery:
     Raises:
         FieldInvalid: one is unknown, given twice, or can't be read.
     """
-    unknown = sorted(set(args) - _KNOWN)
-    if unknown:
-        raise FieldInvalid(f"no such parameter: {', '.join(unknown)}")
-    twice = sorted(name for name in args if len(args.getlist(name)) > 1)
-    if twice:
-        raise FieldInvalid(f"given twice: {', '.join(twice)}")
+    _check_names(args, _KNOWN)
     return EventQuery(_filter(args), _limit(args), _after(args))
 
 
@@ -84,6 +82,20 @@ def _filter(args: Mapping[str, str]) -> EventFilter:
     )
 
 
+def window(args: MultiDict[str, str]) -> tuple[Window, int]:
+    """Return a window of arrivals (the last day where none is given), and how many campaigns at most.
+
+    Raises:
+        FieldInvalid: a parameter is unknown, given twice, or can't be read, or the window is empty.
+    """
+    _check_names(args, _OF_WINDOW)
+    until = _time(args, "until") or datetime.now(UTC)
+    since = _time(args, "since") or until - _DAY
+    if since >= until:
+        raise FieldInvalid("since isn't before until")
+    return Window(since, until, args.get("source"), args.get("campaign")), _limit(args)
+
+
 def choice(enum: type[Choice], args: Mapping[str, str], name: str) -> Choice | None:
     """Return the member of ``enum`` that a parameter names in lower case, or None where it isn't given.
 
@@ -98,6 +110,17 @@ def choice(enum: type[Choice], args: Mapping[str, str], name: str) -> Choice | N
     except KeyError:
         names = ", ".join(member.name.lower() for member in enum)
         raise FieldInvalid(f"{name} is one of {names}") from None
+
+
+def _check_names(args: MultiDict[str, str], known: set[str]) -> None:
+    unknown = sorted(set(args) - known)
+    if unknown:
+        raise FieldInvalid(f"no such parameter: {', '.join(unknown)}")
+    twice = sorted(name for name in args if len(args.getlist(name)) > 1)
+    if twice:
+        raise FieldInvalid(f"given twice: {', '.join(twice)}")
+    if any("\x00" in value for value in args.values()):
+        raise FieldInvalid("a parameter holds a NUL character")
 
 
 def cursor(received_at: datetime, event_id: uuid.UUID) -> str:

@@ -60,6 +60,7 @@ def attempt(resources: Resources, claimed: Claim) -> bool:
             wake(session)
     except _Exhausted as error:
         ATTEMPTS.add("dead")
+        _LOG.error("event is dead", action="event_dead", reason=str(error))
         _end(resources, claimed, Outcome.DEAD, str(error))
     except Exception as error:  # noqa: BLE001  # the one place where any failure of a handler becomes retry or dead
         _failed(resources, claimed, error)
@@ -86,7 +87,8 @@ def attempt_batch(resources: Resources, claimed: Claim) -> None:
             with statement(resources.engine) as session:
                 alone = inbox.count_attempt(session, event_id, claimed.token)
             if alone is not None:
-                attempt(resources, alone)
+                with structlog.contextvars.bound_contextvars(event_id=str(event_id)):
+                    attempt(resources, alone)
 
 
 def held(step: Callable[[], Result]) -> Result:

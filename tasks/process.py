@@ -43,7 +43,7 @@ def process(resources: Resources, pointers: Sequence[Pointer]) -> None:
     for pointer, event in found:
         if event.fresh and event.entity_key in done:
             continue
-        structlog.contextvars.bind_contextvars(event_id=str(pointer.event_id))
+        structlog.contextvars.bind_contextvars(event_id=str(event.first))
         try:
             _with_entity(resources, pointer, event)
         except TiercelError as error:

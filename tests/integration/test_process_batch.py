@@ -5,7 +5,9 @@ import uuid
 from dataclasses import replace
 
 import pytest
+import structlog
 from celery.exceptions import SoftTimeLimitExceeded
+from structlog.testing import capture_logs
 
 from app.bare import work
 from app.errors import ClaimLost
@@ -108,6 +110,20 @@ def test_one_bad_event_harms_only_itself(resources: Resources, inbox: Inbox, mon
     assert ends(inbox, *pointers) == [Outcome.APPLIED, None, Outcome.APPLIED]
     assert (bad.status, bad.attempts) == (Status.PENDING, 1)
     assert "a bug" in str(bad.error)
+
+
+def test_each_line_about_an_event_names_it_and_none_is_said_of_what_went_well(
+    resources: Resources, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(HANDLERS, "price", rows_but_for("bad", RuntimeError("a bug")))
+    pointers = [inbox.pointer(incoming(entity_id=sku)) for sku in ("a", "bad", "z")]
+    with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        process(resources, pointers)
+        process(resources, [inbox.pointer(incoming(entity_id="bad"))])
+    said = [(line["action"], line.get("event_id")) for line in lines]
+    assert said[:2] == [("batch_split", None), ("event_retry", str(pointers[1].event_id))]
+    assert {action for action, _ in said[2:]} == {"event_retry"}
+    assert None not in {event_id for _, event_id in said[2:]}
 
 
 def test_a_batch_that_takes_too_long_leaves_its_events_to_run_alone(

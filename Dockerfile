@@ -22,6 +22,8 @@ ENV PATH=/opt/tiercel/bin:$PATH \
     LOG_FORMAT=json
 WORKDIR /srv/tiercel
 USER tiercel
+# Docker gives a new volume its owner from here.
+RUN install --directory --owner=tiercel --group=tiercel /var/lib/tiercel/metrics
 # Flower's files; a volume put here belongs to the user above.
 VOLUME /var/lib/tiercel
 EXPOSE 8000

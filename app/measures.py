@@ -15,10 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import structlog
 from prometheus_client import Counter, Gauge, Histogram, values
 
 from config.settings import tiercel_home
 
+_LOG = structlog.get_logger()
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds of every histogram, in seconds."""
 OTHER = "other"
@@ -139,7 +141,13 @@ def begin(group: str, *, main: int, slot: int) -> None:
     global _sampled_at  # noqa: PLW0603  # one clock a process
     _sampled_at = -_SAMPLE_EVERY_S
     here = folder()
-    here.mkdir(parents=True, exist_ok=True)
+    try:
+        here.mkdir(parents=True, exist_ok=True)
+        (here / ".writable").touch()
+    except OSError as error:
+        # Better unseen than down.
+        _LOG.warning("this process counts nothing", action="metrics_off", error=repr(error))
+        return
     _remove_left_over(here)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(here)  # the library reads it from nowhere else
     name = _identity(group, main, slot)

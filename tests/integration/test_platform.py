@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 PROCFILE = procfile.read(ROOT / "Procfile")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-SERVERS = {"postgresql", "rabbitmq", "redis"}
+SERVERS = {"postgresql", "rabbitmq", "redis", "prometheus", "alertmanager", "grafana"}
 
 
 def test_compose_is_what_the_published_schema_allows() -> None:
@@ -39,6 +39,7 @@ def test_compose_is_what_the_published_schema_allows() -> None:
 def test_compose_runs_each_line_of_the_procfile_and_nothing_else_of_ours() -> None:
     ours = {name: service["command"] for name, service in COMPOSE["services"].items() if name not in SERVERS}
     assert ours.pop("migrate") == "tiercel db upgrade"
+    assert ours.pop("metrics") == "tiercel metrics --serve 9464"
     assert ours == PROCFILE
 
 

@@ -55,6 +55,13 @@ def test_a_process_that_never_began_counts_nothing_and_writes_no_file() -> None:
     assert measures.files() == []
 
 
+def test_a_folder_that_can_not_be_made_stops_no_process(tmp_path: Path) -> None:
+    (tmp_path / "metrics").write_text("a file")
+    measures.begin("web", main=os.getpid(), slot=0)
+    measures.ATTEMPTS.add("retry")
+    assert measures.files() == []
+
+
 def test_processes_add_up_and_a_killed_one_loses_nothing() -> None:
     run("high", 0, 3)
     run("high", 1, 4, dies=True)

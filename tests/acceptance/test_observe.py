@@ -150,7 +150,7 @@ def test_prometheus_reads_the_running_system_and_answers_every_panel(system: Sys
                     answer = ask(query)
                     assert answer["status"] == "success", (panel["title"], answer)
                     answered[query] = len(answer["data"]["result"])
-    # Nothing was refused here, Flower has hardly begun, and a private RabbitMQ runs without the plugin for its metrics.
+    # Nothing was refused here, Flower has hardly begun, and a private RabbitMQ has no plugin for its metrics.
     silent = {query for query, found in answered.items() if not found}
     assert {query for query in silent if not re.search(r"refused|rabbitmq_|flower_", query)} == set()
     assert ask('ALERTS{alertstate="firing"}')["data"]["result"] == []

@@ -28,6 +28,8 @@ OTHER = "other"
 _SAMPLE_EVERY_S = 5.0
 _STRANGERS_KEPT_S = 3600.0
 """How long files of another host (a container that is gone) are kept after the last write."""
+_RESERVED_BYTES = 512 * 1024
+"""Room for some 2,000 series of each kind; the library takes more where that isn't enough."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -140,17 +142,16 @@ def begin(group: str, *, main: int, slot: int) -> None:
     """
     global _sampled_at  # noqa: PLW0603  # one clock a process
     _sampled_at = -_SAMPLE_EVERY_S
-    here = folder()
+    here, name = folder(), _identity(group, main, slot)
     try:
         here.mkdir(parents=True, exist_ok=True)
-        (here / ".writable").touch()
+        _remove_left_over(here)
+        _reserve(here, name)
     except OSError as error:
         # Better unseen than down.
         _LOG.warning("this process counts nothing", action="metrics_off", error=repr(error))
         return
-    _remove_left_over(here)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(here)  # the library reads it from nowhere else
-    name = _identity(group, main, slot)
     values.ValueClass = values.MultiProcessValue(lambda: name)  # type: ignore[no-untyped-call]
     for measure in MEASURES:
         measure._open(group)  # noqa: SLF001  # the module's own
@@ -201,6 +202,14 @@ def _remove_left_over(here: Path) -> None:
                 gone = not _is_alive(int(parts[1])) or (kind == "gauge" and _is_dead_process(parts))
             if gone:
                 path.unlink()
+
+
+def _reserve(here: Path, name: str) -> None:
+    """Take the disk that the files need now: a mapped file that finds none later kills its process (SIGBUS)."""
+    for kind in ("counter", "histogram", "gauge_livesum"):
+        with (here / f"{kind}_{name}.db").open("ab") as file:
+            if hasattr(os, "posix_fallocate"):  # not on macOS
+                os.posix_fallocate(file.fileno(), 0, _RESERVED_BYTES)
 
 
 def _is_dead_process(parts: Sequence[str]) -> bool:

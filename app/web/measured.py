@@ -6,19 +6,23 @@ one of ours.
 
 import time
 from ipaddress import ip_address
+from typing import Any
 
 from flask import Blueprint, Flask, Response, g, request
+from flask.globals import request_ctx
 
 from app import exposition, keys, measures
 from app.db import transaction
 from app.models import Scope
 from app.web.receive import receiver
+from app.web.receiver import Receiver
 
 blueprint = Blueprint("measured", __name__)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via")
 _FIRST_ERROR = 400
 _DOOR = "receive."
+_BEGAN = "tiercel.began"
 
 
 @blueprint.get("/metrics")
@@ -31,26 +35,30 @@ def metrics() -> Response:
 
 
 def measure(flask_app: Flask) -> None:
-    """Count every answer of an application."""
+    """Count every answer of an application; its receiver is there already."""
+    door: Receiver = flask_app.extensions["receiver"]
+    serve = flask_app.wsgi_app
 
-    @flask_app.before_request
-    def _begin() -> None:
-        g.began = time.perf_counter()
+    def timed(environ: dict[str, Any], start_response: Any) -> Any:
+        # Here and not in before_request, which costs several times as much.
+        environ[_BEGAN] = time.perf_counter()
+        return serve(environ, start_response)
+
+    flask_app.wsgi_app = timed  # type: ignore[method-assign]  # Flask's documented place for middleware
 
     @flask_app.after_request
     def _end(response: Response) -> Response:
-        route = measures.OTHER if request.url_rule is None else request.url_rule.rule
-        method = measures.named(request.method, _METHODS)
-        measures.ANSWERED.add(route, method, str(response.status_code))
-        began: float | None = g.get("began")
-        if began is not None:
-            measures.ANSWER.observe(time.perf_counter() - began, route)
-        if response.status_code >= _FIRST_ERROR and (request.endpoint or "").startswith(_DOOR):
-            name = (request.view_args or {}).get("name", "")
-            source = name if receiver().endpoints.known(name) is not None else measures.OTHER
-            measures.REFUSED.add(source, g.get("problem", str(response.status_code)))
-        if measures.sample(receiver().resources.connections):
-            measures.OUTBOX.set(receiver().unpublished())
+        asked, status = request_ctx.request, response.status_code
+        rule = asked.url_rule
+        route = measures.OTHER if rule is None else rule.rule
+        measures.ANSWERED.add(route, measures.named(asked.method, _METHODS), str(status))
+        measures.ANSWER.observe(time.perf_counter() - asked.environ[_BEGAN], route)
+        if status >= _FIRST_ERROR and (asked.endpoint or "").startswith(_DOOR):
+            name = (asked.view_args or {}).get("name", "")
+            source = name if door.endpoints.known(name) is not None else measures.OTHER
+            measures.REFUSED.add(source, g.get("problem", str(status)))
+        if measures.sample(door.resources.connections):
+            measures.OUTBOX.set(door.unpublished())
         return response
 
 

@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
 from pydantic import ValidationError
 from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
+from app import audit
+from app.audit import Action
 from app.errors import ConfigInvalid, SourceUnknown
 from app.models import Source
 from app.sources import KINDS, Kind
@@ -20,6 +23,8 @@ from app.vault import Vault, VaultUnusable
 _LOG = structlog.get_logger()
 _SLOWEST_PER_S, _FASTEST_PER_S, _LARGEST_BURST = 0.01, 1_000_000, 10_000_000
 MOST_WEIGHT = 100
+FIRST_PARTY = "first-party"
+"""The source of events that are posted to the desk under no other name."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -99,6 +104,7 @@ def add(session: Session, vault: Vault, name: str, kind_name: str, secret: str, 
     source.secrets, source.leaving_since = [{"sealed": vault.seal(secret), "until": None}], None
     _changed(source)
     session.flush()
+    audit.record(session, Action.SOURCE_ADDED, f"source:{name}", kind=kind_name)
     return source
 
 
@@ -114,6 +120,7 @@ def rotate_secret(session: Session, vault: Vault, name: str, secret: str, grace:
     before = [{"sealed": kept["sealed"], "until": until} for kept in source.secrets[:1]] if grace else []
     source.secrets = [{"sealed": vault.seal(secret), "until": None}, *before]
     _changed(source)
+    audit.record(session, Action.SOURCE_ROTATED, f"source:{name}", grace_s=int(grace.total_seconds()))
     return source
 
 
@@ -127,7 +134,19 @@ def remove(session: Session, name: str) -> Source:
     source.removed_at = func.now()
     source.secrets = []
     _changed(source)
+    audit.record(session, Action.SOURCE_REMOVED, f"source:{name}")
     return source
+
+
+def first_party(session: Session) -> Source:
+    """Return the source of events that are posted to the desk under no other name, made at its first use.
+
+    It has no secret, so its webhook refuses everything.
+    """
+    made = insert(Source).values(name=FIRST_PARTY, kind="standard").on_conflict_do_nothing().returning(Source.id)
+    if session.execute(made).scalar_one_or_none() is not None:
+        audit.record(session, Action.SOURCE_ADDED, f"source:{FIRST_PARTY}", kind="standard", by="its first event")
+    return session.scalars(select(Source).filter_by(name=FIRST_PARTY)).one()
 
 
 def limit(session: Session, name: str, to: Limit | None) -> Source:
@@ -143,6 +162,7 @@ def limit(session: Session, name: str, to: Limit | None) -> Source:
     # Not another revision: what is under way was verified rightly.
     source.updated_at = func.clock_timestamp()
     session.flush()
+    audit.record(session, Action.SOURCE_CHANGED, f"source:{name}", limit=None if to is None else asdict(to))
     return source
 
 
@@ -157,6 +177,7 @@ def set_weight(session: Session, name: str, weight: int) -> Source:
     source = find(session, name)
     # Nothing that an event is verified with: its revision stays.
     source.weight, source.updated_at = weight, func.clock_timestamp()
+    audit.record(session, Action.SOURCE_CHANGED, f"source:{name}", weight=weight)
     return source
 
 
@@ -175,6 +196,20 @@ def enable(session: Session, name: str) -> Source:
     source = find(session, name)
     source.enabled, source.leaving_since = True, None
     _changed(source)
+    audit.record(session, Action.SOURCE_CHANGED, f"source:{name}", enabled=True)
+    return source
+
+
+def switch_off(session: Session, name: str) -> Source:
+    """Switch a source off, as a person's decision: it answers 410, at once and everywhere; what came before goes on.
+
+    Raises:
+        SourceUnknown: no such source.
+    """
+    source = find(session, name)
+    if source.enabled:
+        disable(source)
+        audit.record(session, Action.SOURCE_CHANGED, f"source:{name}", enabled=False)
     return source
 
 
@@ -191,9 +226,28 @@ def find(session: Session, name: str) -> Source:
     return source
 
 
-def listed(session: Session) -> Sequence[Source]:
-    """Return every source that isn't removed, by name."""
-    return session.scalars(select(Source).filter_by(removed_at=None).order_by(Source.name)).all()
+def listed(session: Session, *, after: str = "", limit: int | None = None) -> Sequence[Source]:
+    """Return every source that isn't removed, by name; at most ``limit``, those after a name."""
+    statement = select(Source).filter_by(removed_at=None).where(Source.name > after)
+    return session.scalars(statement.order_by(Source.name).limit(limit)).all()
+
+
+def sealed(session: Session) -> dict[int, list[str]]:
+    """Return the sealed secrets of every source that has some, by the source's id."""
+    found = session.execute(select(Source.id, Source.secrets).order_by(Source.id))
+    return {source_id: [kept["sealed"] for kept in secrets] for source_id, secrets in found if secrets}
+
+
+def seal_anew(session: Session, vault: Vault, source_id: int) -> int:
+    """Seal a source's secrets with the vault's first key; return how many there are. They stay what they are.
+
+    Raises:
+        VaultUnusable: no key of this process opens one of them.
+    """
+    source = session.scalars(select(Source).filter_by(id=source_id).with_for_update()).one()
+    # Not another revision, and not another time of change: whatever is verified with them is verified the same.
+    source.secrets = [{**kept, "sealed": vault.seal(vault.open(kept["sealed"]))} for kept in source.secrets]
+    return len(source.secrets)
 
 
 def changed_since(session: Session, vault: Vault, since: datetime) -> tuple[list[Endpoint], list[str], datetime]:

@@ -20,11 +20,13 @@ class Vault:
         keys = [key.strip() for key in settings.secret_keys.get_secret_value().split(",") if key.strip()]
         self._pepper = settings.key_pepper.get_secret_value().encode()
         try:
-            self._fernet = MultiFernet([Fernet(key) for key in keys])
+            fernets = [Fernet(key) for key in keys]
+            self._fernet = MultiFernet(fernets)
         except ValueError:
             raise VaultUnusable from None
         if not self._pepper:
             raise VaultUnusable
+        self._first = fernets[0]
 
     def seal(self, secret: str) -> str:
         """Return the secret encrypted and authenticated (Fernet: AES-128-CBC, HMAC-SHA256)."""
@@ -40,6 +42,14 @@ class Vault:
             return self._fernet.decrypt(sealed.encode()).decode()
         except InvalidToken:
             raise VaultUnusable("a secret was sealed with a key that TIERCEL_SECRET_KEYS doesn't have") from None
+
+    def is_newest(self, sealed: str) -> bool:
+        """Tell whether the first key sealed a secret."""
+        try:
+            self._first.decrypt(sealed.encode())
+        except InvalidToken:
+            return False
+        return True
 
     def key_digest(self, key: str) -> bytes:
         """Return what is stored of an API key."""

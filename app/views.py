@@ -1,5 +1,6 @@
 """Owns how the desk shows things; the command line's ``--json`` shows the same."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -7,7 +8,7 @@ import orjson
 from app.inbox import read, replays
 from app.inbox.kpis import Kpis
 from app.inbox.read import LaneView
-from app.models import ApiKey, Entity, Event, EventConflict, Replay, Source
+from app.models import ApiKey, Audit, Entity, Event, EventConflict, Replay, Source
 
 
 def event(event: Event, source: str) -> dict[str, Any]:
@@ -116,14 +117,17 @@ def source(source: Source) -> dict[str, Any]:
     }
 
 
-def key(key: ApiKey) -> dict[str, Any]:
-    """Return a key's row; the key itself is nowhere."""
+def key(key: ApiKey, sources: Mapping[int, str]) -> dict[str, Any]:
+    """Return a key's row; the key itself is nowhere. ``sources`` are the names of those that it may be limited to."""
+    limited = key.source_ids
     return {
         "id": key.id,
         "name": key.name,
         "scope": key.scope.name.lower(),
+        "sources": None if limited is None else [sources[source_id] for source_id in limited],
         "created_at": key.created_at,
         "last_used_at": key.last_used_at,
+        "expires_at": key.expires_at,
         "revoked_at": key.revoked_at,
     }
 
@@ -161,4 +165,16 @@ def conflict(conflict: EventConflict, first: Event | None, source: str | None) -
         "received_at": conflict.received_at,
         "first": orjson.Fragment(first.payload) if first else None,
         "second": orjson.Fragment(conflict.payload),
+    }
+
+
+def audit(row: Audit) -> dict[str, Any]:
+    """Return one entry of the audit log."""
+    return {
+        "id": row.id,
+        "at": row.at,
+        "actor": row.actor,
+        "action": row.action,
+        "subject": row.subject,
+        "detail": row.detail,
     }

@@ -24,6 +24,10 @@ class QueueType(StrEnum):
     """Replicated; strict priorities from RabbitMQ 4.3 on."""
 
 
+_Url = Annotated[str, Field(repr=False)]
+"""A URL may hold a password, so no repr shows one."""
+
+
 def tiercel_home() -> Path:
     """Return the folder of the private services, their data and first-start secrets."""
     return Path(os.environ.get("TIERCEL_HOME", ".tiercel")).absolute()
@@ -34,10 +38,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
-    database_url: str = "postgresql+psycopg2://127.0.0.1:5432/tiercel"
-    broker_url: str = "amqp://guest:guest@127.0.0.1:5672//"
-    broker_management_url: str = ""
-    redis_url: str = "redis://127.0.0.1:6379/0"
+    database_url: _Url = "postgresql+psycopg2://127.0.0.1:5432/tiercel"
+    broker_url: _Url = "amqp://guest:guest@127.0.0.1:5672//"
+    broker_management_url: _Url = ""
+    redis_url: _Url = "redis://127.0.0.1:6379/0"
     broker_queue_type: QueueType = QueueType.CLASSIC
     consumer_priority: Annotated[int, Field(ge=0, le=255)] = 10
 

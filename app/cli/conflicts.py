@@ -4,7 +4,8 @@ import uuid
 
 import click
 
-from app import views
+from app import audit, views
+from app.audit import Action
 from app.cli import show
 from app.cli.connect import read_settings, session
 from app.cli.whoami import whoami
@@ -25,6 +26,7 @@ def release_command(event_ids: tuple[uuid.UUID, ...], trust_version: bool) -> No
     with session(read_settings()) as opened:
         for event_id in event_ids:
             release.release(opened, event_id, by=whoami(), trust_version=trust_version)
+            audit.record(opened, Action.EVENT_RELEASED, f"event:{event_id}", trust_version=trust_version)
     for event_id in event_ids:
         click.echo(f"{event_id} waits to be applied")
 
@@ -64,6 +66,7 @@ def resolve_command(event_id: uuid.UUID, take: str, fingerprint: str) -> None:
     """Decide a conflict: the first one stands, or the second becomes an event of its own."""
     settings = read_settings()
     with session(settings) as opened:
+        audit.record(opened, Action.CONFLICT_RESOLVED, f"event:{event_id}", take=take)
         if take == "first":
             conflicts.keep_first(opened, event_id, fingerprint, by=whoami())
             click.echo(f"{event_id} stands")

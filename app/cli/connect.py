@@ -7,6 +7,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
+from app.audit import acting
+from app.cli.policygiven import author
 from app.db import make_engine, transaction
 from app.errors import Permanent
 from config.logs import configure_logs
@@ -49,4 +51,5 @@ def opened(settings: Settings, *, pool_size: int = 1, statement_timeout_ms: int 
 def session(settings: Settings) -> Iterator[Session]:
     """Open a session in one transaction, committed at the end. Raises what ``app.db.transaction`` raises."""
     with opened(settings) as engine, transaction(engine) as opened_session:
+        acting(opened_session, author())
         yield opened_session

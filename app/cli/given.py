@@ -31,6 +31,26 @@ class Moment(click.ParamType[datetime]):
             self.fail(f"{value!r} isn't a time like 2026-11-27T06:00:00Z, 30m, 2h or 7d", param, ctx)
 
 
+class Coming(click.ParamType[datetime]):
+    """A time to come: RFC 3339 (naive is UTC), or in how long, as in 12h or 90d."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Return the time, aware, in UTC."""
+        now = datetime.now(UTC)
+        if ahead := _AGO.fullmatch(value):
+            return now + timedelta(**{_UNITS[ahead[2]]: int(ahead[1])})
+        try:
+            at = datetime.fromisoformat(value)
+            at = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+        except (ValueError, OverflowError):
+            self.fail(f"{value!r} isn't a time like 2027-01-01T00:00:00Z, 12h or 90d", param, ctx)
+        if at <= now:
+            self.fail(f"{value} has passed", param, ctx)
+        return at
+
+
 def one_standard_input(*values: str | None) -> None:
     """Refuse a command line that would read standard input twice."""
     if sum(value == "-" for value in values) > 1:

@@ -11,6 +11,8 @@ import click
 from app.errors import TiercelError, Unavailable
 
 COMMANDS: dict[str, tuple[str, str]] = {
+    "audit": ("app.cli.audit:command", "Who did what to the system, and when."),
+    "completion": ("app.cli.completion:command", "Print what makes the shell complete this command's words."),
     "db": ("app.cli.db:group", "The schema of the database."),
     "dispatcher": ("app.cli.dispatcher:command", "Publish what is due, until stopped."),
     "doctor": ("app.cli.doctor:command", "Check everything that Tiercel needs, and say what to do."),
@@ -23,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "priority": ("app.cli.priority:group", "The priority policy: which event goes to which lane, and why."),
     "reprioritise": ("app.cli.reprioritise:command", "Give events that already wait another lane."),
     "requests": ("app.cli.requests:group", "What senders ask: to leave, to erase, to list."),
+    "secrets": ("app.cli.secrets:group", "The keys that seal the sources' secrets."),
     "send": ("app.cli.send:command", "Sign and send events as a source's real sender would."),
     "sources": ("app.cli.sources:group", "Who may send: one endpoint each."),
 }

@@ -5,7 +5,8 @@ from typing import Any
 
 import click
 
-from app import views
+from app import audit, views
+from app.audit import Action
 from app.cli import filters, given, show
 from app.cli.connect import read_settings, session
 from app.cli.whoami import whoami
@@ -45,7 +46,11 @@ def replay_command(  # noqa: PLR0913  # an option each
     if event_id is not None:
         with session(read_settings()) as opened:
             replay.replay(opened, event_id)
-        click.echo(f"{event_id} waits again")
+            audit.record(opened, Action.EVENT_REPLAYED, f"event:{event_id}")
+        if as_json:
+            show.json({"id": str(event_id), "status": "pending"})
+        else:
+            click.echo(f"{event_id} waits again")
         return
     _many(filters.event_filter(chosen), dry_run, yes, per_second, replay_id, as_json=as_json)
 
@@ -71,6 +76,7 @@ def _many(  # noqa: PLR0913  # as above
     with session(settings) as opened:
         asked = replays.ask(opened, replay_id or uuid.uuid4(), wanted, per_s=per_second, by=whoami())
         shown = views.replay(asked)
+        audit.record(opened, Action.EVENTS_REPLAYED, f"replay:{shown['id']}", filter=shown["filter"])
     if as_json:
         show.json(shown)
     else:
@@ -85,7 +91,7 @@ def replays_command(*, stop_id: uuid.UUID | None, as_json: bool) -> None:
     with session(read_settings()) as opened:
         if stop_id is not None:
             replays.stop(opened, stop_id)
-            opened.flush()
+            audit.record(opened, Action.REPLAY_STOPPED, f"replay:{stop_id}")
         shown = [views.replay(one) for one in replays.listed(opened, 100)]
     if as_json:
         show.json(shown)

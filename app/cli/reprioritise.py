@@ -3,13 +3,17 @@
 import getpass
 import sys
 import uuid
+from dataclasses import asdict
 from datetime import datetime
 
 import click
 
+from app import audit
+from app.audit import Action
 from app.cli import given, show
 from app.cli.connect import opened, read_settings
 from app.cli.given import Moment
+from app.cli.policygiven import author
 from app.db import transaction
 from app.inbox.reprioritise import Move, Wanted, matching, reprioritise_all
 from app.models import Lane
@@ -79,6 +83,12 @@ def command(  # noqa: PLR0913  # a filter each
             return
         if not yes:
             _ask(found, count, lane)
+        with transaction(engine) as session:
+            said = {name: str(value) for name, value in asdict(wanted).items() if value is not None and name != "ids"}
+            detail = {**said, "ids": len(ids)} if ids else said
+            audit.record(
+                session, Action.EVENTS_MOVED, "events", actor=author(), lane=lane, reason=reason, filter=detail
+            )
         moved = 0
         for moved in reprioritise_all(lambda: transaction(engine), wanted, move, sys.maxsize):
             if sys.stderr.isatty():

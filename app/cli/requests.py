@@ -6,9 +6,11 @@ from typing import Any
 import click
 import orjson
 
-from app import requests
+from app import audit, requests
+from app.audit import Action
 from app.cli import given, show
 from app.cli.connect import opened, read_settings, session
+from app.cli.policygiven import author
 from app.db import transaction
 from app.models import RequestKind, SenderRequest
 
@@ -58,6 +60,7 @@ def confirm(request_id: int, yes: bool) -> None:
             click.confirm(f"{_word(kind)}: do it? It can't be undone.", abort=True)
         with transaction(engine) as open_session:
             requests.confirm(open_session, request_id, getpass.getuser())
+            audit.record(open_session, Action.REQUEST_CONFIRMED, f"request:{request_id}", actor=author())
         done = requests.carry_out(engine, request_id)
     click.echo(f"request {request_id} is {'done' if done else 'confirmed, and goes on in the background'}")
 
@@ -68,6 +71,7 @@ def dismiss(request_id: int) -> None:
     """End a request without doing it; a source that was leaving stays."""
     with session(read_settings()) as open_session:
         requests.dismiss(open_session, request_id, getpass.getuser())
+        audit.record(open_session, Action.REQUEST_DISMISSED, f"request:{request_id}")
     click.echo(f"request {request_id} is dismissed")
 
 

@@ -111,7 +111,8 @@ def enable(name: str, as_json: bool) -> None:
 @group.command("remove", epilog="Example: tiercel sources remove shop --yes")
 @click.argument("name")
 @click.option("--yes", is_flag=True, help="Don't ask.")
-def remove(name: str, yes: bool) -> None:
+@show.as_json
+def remove(name: str, yes: bool, as_json: bool) -> None:
     """Remove a source: its endpoint answers 404 from now on; its events and entities stay."""
     if not yes:
         if not given.is_terminal():
@@ -119,7 +120,23 @@ def remove(name: str, yes: bool) -> None:
         click.confirm(f"Remove the source {name!r}? Its secrets are forgotten.", abort=True)
     with session(read_settings()) as opened:
         endpoints.remove(opened, name)
-    click.echo(f"{name} is removed")
+    if as_json:
+        show.json({"name": name, "removed": True})
+    else:
+        click.echo(f"{name} is removed")
+
+
+@group.command("disable", epilog="Example: tiercel sources disable shop")
+@click.argument("name")
+@show.as_json
+def disable(name: str, as_json: bool) -> None:
+    """Switch a source off, at once and everywhere: it answers 410; what came before goes on."""
+    with session(read_settings()) as opened:
+        source = endpoints.switch_off(opened, name)
+        opened.flush()
+        opened.refresh(source)
+        shown = views.source(source)
+    _changed(shown, "is switched off:", as_json)
 
 
 @group.command("limit", epilog="Example: tiercel sources limit shop 200 --burst 1000")

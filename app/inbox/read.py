@@ -34,6 +34,8 @@ class EventFilter:
     entity_id: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    source_ids: tuple[int, ...] | None = None
+    """Of these sources only: those that whoever asks may see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ def events(
     )
     if wanted.source is not None:
         statement = statement.where(Source.name == wanted.source)
+    if wanted.source_ids is not None:
+        statement = statement.where(Event.source_id.in_(wanted.source_ids))
     for column, value in (
         (Event.lane, wanted.lane),
         (Event.status, wanted.status),

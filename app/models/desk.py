@@ -1,9 +1,22 @@
-"""Owns what runs the system rather than passing through it: API keys and the state of the lanes."""
+"""Owns what runs the system rather than passing through it: API keys, what was done with them, and the lanes."""
 
 from datetime import datetime
 from enum import IntEnum
+from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, LargeBinary, SmallInteger, Text, func, text
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    DateTime,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Text,
+    func,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.models.base import Base, Code, Instant
@@ -31,6 +44,49 @@ class ApiKey(Base):
     created_at: Mapped[Instant] = mapped_column(server_default=func.now())
     last_used_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     revoked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    expires_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """From then on it opens nothing; None: it never ends by itself."""
+    source_ids: Mapped[list[int] | None] = mapped_column(ARRAY(Integer))
+    """The only sources that it may see or touch; None: all of them."""
+
+
+class Audit(Base):
+    """One thing that somebody did to the system: append-only, a trigger refuses all else."""
+
+    __tablename__ = "audit"
+    __table_args__ = (Index("audit_subject_idx", "subject", "id"),)
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    at: Mapped[Instant] = mapped_column(server_default=func.clock_timestamp())
+    actor: Mapped[str] = mapped_column(Text)
+    """``key:NAME#ID`` of an API key, ``cli:USER`` of a command line, ``tiercel`` of the system itself."""
+    action: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text)
+    """What it was done to: ``source:shop``, ``key:3``, ``policy:7``, ``event:…``."""
+    detail: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
+    """What was said with it; never a secret."""
+
+
+class DeskRequest(Base):
+    """One request with an Idempotency-Key, and the answer that it got."""
+
+    __tablename__ = "desk_request"
+    __table_args__ = (
+        PrimaryKeyConstraint("key_id", "digest"),
+        Index("desk_request_created_at_idx", "created_at"),
+    )
+
+    key_id: Mapped[int]
+    """The API key that made it."""
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    """SHA-256 of the Idempotency-Key."""
+    fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
+    """SHA-256 of method, path and body: the same key with another request is refused."""
+    created_at: Mapped[Instant] = mapped_column(server_default=func.now())
+    status: Mapped[int | None] = mapped_column(SmallInteger)
+    """None while it is under way."""
+    sealed: Mapped[str | None] = mapped_column(Text)
+    """The answer's body as the vault seals it: it may hold a new key."""
 
 
 class LaneState(Base):

@@ -11,6 +11,7 @@ from enum import StrEnum
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
+from app import audit
 from app.errors import Rejected
 from app.incoming import JsonObject
 from app.lanes import Compiled, Policy, PolicyInvalid, read_policy, shipped
@@ -49,6 +50,15 @@ class Action(StrEnum):
     """A candidate began to run in shadow."""
     WITHDRAWN = "withdrawn"
     """The candidate was taken away."""
+
+
+_AUDITED = {
+    Action.SET: audit.Action.POLICY_SET,
+    Action.PROMOTED: audit.Action.POLICY_PROMOTED,
+    Action.ROLLED_BACK: audit.Action.POLICY_ROLLED_BACK,
+    Action.PROPOSED: audit.Action.POLICY_PROPOSED,
+    Action.WITHDRAWN: audit.Action.POLICY_WITHDRAWN,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +255,7 @@ def _log(  # noqa: PLR0917  # one change's facts
     change = PriorityChange(action=action.value, version=version, was=was, diff=made, author=author, note=note)
     session.add(change)
     session.flush()
+    audit.record(session, _AUDITED[action], f"policy:{version}", actor=author, was=was, note=note)
 
 
 def _row(session: Session, state: PolicyState) -> PriorityPolicy | None:

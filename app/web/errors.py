@@ -7,6 +7,7 @@ import structlog
 from flask import Flask, Response, g, has_app_context
 from werkzeug.exceptions import HTTPException
 
+from app.answers import IdempotencyKeyInUse, IdempotencyKeyReused
 from app.errors import (
     BodyTooLarge,
     ContentTypeUnsupported,
@@ -24,8 +25,9 @@ from app.inbox.release import NotQuarantined
 from app.inbox.replay import NotReplayable
 from app.inbox.replays import ReplayDiffers, ReplayUnknown
 from app.inbox.reprioritise import NotWaiting
-from app.keys import KeyInvalid, ScopeMissing
+from app.keys import KeyInvalid, KeyUnknown, ScopeMissing
 from app.priorities.versions import NoCandidate, PolicyChanged, PolicyUnknown, VersionMissing
+from app.web.api.sources import SourceChanged
 from app.web.limits.refusals import RateLimited
 
 _LOG = structlog.get_logger()
@@ -40,6 +42,10 @@ STATUSES: dict[type[TiercelError], int] = {
     SignatureInvalid: 401,
     KeyInvalid: 401,
     ScopeMissing: 403,
+    KeyUnknown: 404,
+    IdempotencyKeyInUse: 409,
+    IdempotencyKeyReused: 422,
+    SourceChanged: 412,
     EventUnknown: 404,
     EntityUnknown: 404,
     NotReplayable: 409,

@@ -18,6 +18,8 @@ from app.errors import BodyMalformed, BodyTooLarge, ContentTypeUnsupported, Reje
 from app.inbox.store import Kept, Stored
 from app.sources import Request
 from app.sources.kind import Hello
+from app.web.api import shapes
+from app.web.api.described import described
 from app.web.receiver import Receiver
 
 blueprint = Blueprint("receive", __name__)
@@ -30,14 +32,21 @@ def receiver() -> Receiver:
 
 
 @blueprint.post("/webhooks/<name>", provide_automatic_options=False)
+@described(
+    "door",
+    {202: (shapes.Accepted, shapes.AcceptedBatch), 200: shapes.Accepted},
+    body={},
+    problems={400, 401, 404, 410, 413, 415, 429, 503},
+    public=True,
+)
 def receive(name: str) -> Response:
     """Take one event; 202 once it is committed, 200 for one that is known already."""
     door = receiver()
     fails = partial(door.limits.charge_failure, request.environ)
     endpoint = door.endpoint(name, fails)
     try:
-        body = _body()
-        if not _is_json(request.mimetype) and request.mimetype not in endpoint.kind.content_types:
+        body = read_body()
+        if not is_json(request.mimetype) and request.mimetype not in endpoint.kind.content_types:
             raise ContentTypeUnsupported
     except Rejected:
         fails()
@@ -45,10 +54,11 @@ def receive(name: str) -> Response:
     receipt = door.accept(endpoint, Request(_headers(), body, time.time()), fails)
     if receipt.batch:
         return _answer_batch(receipt.stored)
-    return _answer(receipt.stored[0], endpoint.kind.accepted_status)
+    return answer_event(receipt.stored[0], endpoint.kind.accepted_status)
 
 
 @blueprint.route("/webhooks/<name>", methods=["GET", "OPTIONS"], provide_automatic_options=False)
+@described("door", {200: "a handshake's answer"}, problems={404, 405, 410, 429, 503}, public=True)
 def greet(name: str) -> Response:
     """Answer a vendor's handshake; for every other kind and method 405."""
     door = receiver()
@@ -65,9 +75,14 @@ def _headers() -> dict[str, str]:
     return {header.lower(): value for header, value in request.headers.items()}
 
 
-def _body() -> bytes:
+def read_body() -> bytes:
+    """Return the body of this request; it can be asked for again.
+
+    Raises:
+        BodyTooLarge, BodyMalformed: it is too large, or broken off.
+    """
     try:
-        return request.get_data(cache=False)
+        return request.get_data()
     except RequestEntityTooLarge:
         # Read on for a while: a connection closed on unread bytes would be reset before the sender sees the answer.
         with contextlib.suppress(OSError):
@@ -78,7 +93,8 @@ def _body() -> bytes:
         raise BodyMalformed("the body can't be read") from error
 
 
-def _is_json(mimetype: str) -> bool:
+def is_json(mimetype: str) -> bool:
+    """Tell whether a content type is JSON's."""
     return mimetype == "application/json" or (mimetype.startswith("application/") and mimetype.endswith("+json"))
 
 
@@ -102,7 +118,8 @@ def _answer_batch(stored: Sequence[Stored]) -> Response:
     return Response(orjson.dumps(body), 202, content_type="application/json")
 
 
-def _answer(stored: Stored, accepted_status: int) -> Response:
+def answer_event(stored: Stored, accepted_status: int = 202) -> Response:
+    """Return the answer to one event; one that is known already is 200, with X-Event-Status."""
     status = accepted_status if stored.kept is Kept.NEW else 200
     response = Response(orjson.dumps(_view(stored)), status, content_type="application/json")
     if stored.kept is not Kept.NEW:

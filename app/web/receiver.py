@@ -100,6 +100,29 @@ class Receiver:
         """Return how many pointers wait to be published."""
         return len(self._outbox)
 
+    def take(self, endpoint: Endpoint, incoming: Incoming, received_at: float) -> Stored:
+        """Prioritise and store one event that needs no verifying: whoever sent it has shown a key.
+
+        Raises:
+            Rejected: it is refused, by name. Unavailable: it can't be known to be kept.
+        """
+        event = prepare(
+            incoming,
+            self.endpoints.policies.decide(incoming, kind=endpoint.kind.name, at=received_at),
+            source_id=endpoint.id,
+            revision=endpoint.revision,
+            received_at=received_at,
+            skew_s=self.resources.settings.version_skew_s,
+        )
+        self.limits.admit(endpoint, event.decision.lane)
+        (stored,) = self._commits.store([event])
+        if stored.kept is Kept.SOURCE_CHANGED:
+            fresh = self.endpoints.fresh(endpoint.name)
+            (stored,) = self._commits.store([replace(event, source_id=fresh.id, revision=fresh.revision)])
+        if stored.kept is Kept.SOURCE_CHANGED:
+            raise Unavailable("the source is being changed")
+        return stored
+
     def close(self) -> None:
         """Finish what is under way and close every connection."""
         self._commits.close()

@@ -1,91 +1,90 @@
 """Owns the desk's routes: events, entities and lanes, for people with a key."""
 
 import uuid
+from dataclasses import replace
 
-import orjson
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 
-from app import keys, views
+from app import audit, views
+from app.audit import Action
 from app.db import transaction
 from app.inbox import kpis, read, replay
-from app.models import Scope
-from app.web.api import forms
+from app.web.api import asked, entry, forms, shapes
+from app.web.api.described import described
 from app.web.receive import receiver
 
 blueprint = Blueprint("desk", __name__, url_prefix="/v1")
 
 
-@blueprint.before_request
-def check_key() -> None:
-    """Let nobody in without a key that may do this; ``g.key_name`` is whose it is.
-
-    Raises:
-        KeyInvalid, ScopeMissing: there is none, or it may not.
-    """
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    needed = Scope.READ if request.method in {"GET", "HEAD", "OPTIONS"} else Scope.WRITE
-    limits = receiver().limits
-    limits.check_address(request.environ)
-    try:
-        with transaction(receiver().resources.engine) as session:
-            given = key.strip() if scheme.lower() == "bearer" else ""
-            g.key_name = keys.check(session, receiver().vault, given, needed).name
-    except keys.KeyInvalid:
-        limits.charge_failure(request.environ)
-        raise
+blueprint.before_request(entry.check_key)
 
 
 @blueprint.get("/events")
+@described("events", {200: shapes.page(shapes.Event)}, query=forms.EventParameters, problems={400})
 def list_events() -> Response:
     """List events, the newest first; filters and a cursor as query parameters."""
     query = forms.event_query(request.args)
     with transaction(receiver().resources.engine) as session:
-        found = read.events(session, query.wanted, after=query.after, limit=query.limit + 1)
+        wanted = replace(query.wanted, source_ids=entry.sources())
+        found = read.events(session, wanted, after=query.after, limit=query.limit + 1)
     items = [views.event(event, source) for event, source in found[: query.limit]]
     more = len(found) > query.limit
     last = found[query.limit - 1][0] if more else None
-    return json_response({"items": items, "next": None if last is None else forms.cursor(last.received_at, last.id)})
+    return asked.answer({"items": items, "next": None if last is None else forms.cursor(last.received_at, last.id)})
 
 
 @blueprint.get("/events/<event_id>")
+@described("events", {200: shapes.EventInFull}, problems={404})
 def show_event(event_id: str) -> Response:
     """Show one event with its reasons and timeline."""
     with transaction(receiver().resources.engine) as session:
         event, source = read.event(session, event_uuid(event_id))
-        return json_response(views.event_in_full(event, source))
+        entry.require_event_of(event.source_id)
+        return asked.answer(views.event_in_full(event, source))
 
 
 @blueprint.post("/events/<event_id>/replay")
+@described("events", {202: shapes.Event}, problems={400, 404, 409})
 def replay_event(event_id: str) -> Response:
     """Run an ended event again."""
     with transaction(receiver().resources.engine) as session:
+        entry.sign_on(session)
+        entry.require_event_of(read.event(session, event_uuid(event_id))[0].source_id)
         replay.replay(session, event_uuid(event_id))
+        audit.record(session, Action.EVENT_REPLAYED, f"event:{event_uuid(event_id)}")
+        session.expire_all()
         event, source = read.event(session, event_uuid(event_id))
-        return json_response(views.event(event, source), 202)
+        return asked.answer(views.event(event, source), 202)
 
 
 @blueprint.get("/entities/<source>/<entity_type>/<path:entity_id>")
+@described("entities", {200: shapes.Entity}, problems={404})
 def show_entity(source: str, entity_type: str, entity_id: str) -> Response:
     """Show an entity at its newest version, or its tombstone."""
     with transaction(receiver().resources.engine) as session:
-        return json_response(views.entity(source, read.entity(session, source, entity_type, entity_id)))
+        found = read.entity(session, source, entity_type, entity_id)
+        entry.require_entity_of(found.source_id)
+        return asked.answer(views.entity(source, found))
 
 
 @blueprint.get("/kpis")
+@described("lanes", {200: shapes.ANY_OBJECT}, query=forms.KpiParameters, problems={400})
 def show_kpis() -> Response:
     """Show what the business asks, over a window of arrivals and by campaign."""
     window, limit = forms.window(request.args)
+    entry.require_source(window.source)
     with transaction(receiver().resources.engine) as session:
         total, *campaigns = kpis.kpis(session, window, limit=limit)
     shown = {"since": window.since, "until": window.until, "total": views.kpis(total)}
-    return json_response({**shown, "campaigns": [views.kpis(one) for one in campaigns]})
+    return asked.answer({**shown, "campaigns": [views.kpis(one) for one in campaigns]})
 
 
 @blueprint.get("/lanes")
+@described("lanes", {200: shapes.page(shapes.Lane)})
 def list_lanes() -> Response:
     """Show each lane as it is now."""
     with transaction(receiver().resources.engine) as session:
-        return json_response({"items": [views.lane(lane) for lane in read.lanes(session)], "next": None})
+        return asked.answer({"items": [views.lane(lane) for lane in read.lanes(session)], "next": None})
 
 
 def event_uuid(text: str) -> uuid.UUID:
@@ -98,8 +97,3 @@ def event_uuid(text: str) -> uuid.UUID:
         return uuid.UUID(text)
     except ValueError:
         raise read.EventUnknown from None
-
-
-def json_response(body: object, status: int = 200) -> Response:
-    """Return an answer of JSON."""
-    return Response(orjson.dumps(body), status, content_type="application/json")

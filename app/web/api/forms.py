@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from typing import TypeVar
+from typing import Annotated, Literal, TypeVar
 
+from pydantic import BaseModel, Field
 from werkzeug.datastructures import MultiDict
 
 from app.errors import FieldInvalid
 from app.inbox.kpis import Window
 from app.inbox.read import EventFilter
 from app.models import Lane, Outcome, Status
+from app.web.api import shapes
 
 _LIMIT, _MOST = 100, 1_000
 _KNOWN = {
@@ -33,6 +35,32 @@ _KNOWN = {
 _OF_WINDOW = {"since", "until", "source", "campaign", "limit"}
 _DAY = timedelta(days=1)
 Choice = TypeVar("Choice", bound=IntEnum)
+
+
+class EventParameters(BaseModel):
+    """The parameters of a list of events, for the OpenAPI document; ``event_query`` reads them."""
+
+    source: str | None = None
+    lane: Literal["high", "medium", "low"] | None = None
+    status: Literal["pending", "processing", "completed", "failed"] | None = None
+    outcome: shapes.OutcomeName | None = None
+    type: str | None = None
+    entity_type: str | None = None
+    entity_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: Annotated[int, Field(ge=1, le=_MOST)] = _LIMIT
+    cursor: str | None = None
+
+
+class KpiParameters(BaseModel):
+    """The parameters of the figures over a window, for the OpenAPI document; ``window`` reads them."""
+
+    source: str | None = None
+    campaign: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    limit: Annotated[int, Field(ge=1, le=_MOST)] = _LIMIT
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,43 +1,36 @@
 """Owns the desk's routes that re-prioritise what already waits."""
 
 import uuid
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-import orjson
-from flask import Blueprint, Response, g, request
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from flask import Blueprint, Response, g
+from pydantic import AwareDatetime, Field
 
-from app import views
+from app import audit, views
+from app.audit import Action
 from app.db import transaction
-from app.errors import BodyMalformed, FieldInvalid
 from app.inbox import read
 from app.inbox.reprioritise import Move, Wanted, matching, reprioritise, reprioritise_all
 from app.models import Lane
-from app.web.api import desk
+from app.web.api import asked, desk, entry, shapes
+from app.web.api.asked import Body, Text
+from app.web.api.described import described
 from app.web.receive import receiver
 
 MOST = 50_000
 """Events that one request moves: it has to end in seconds."""
 _MOST_IDS = 10_000
-_Text = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
 _Name = Literal["high", "medium", "low"]
 _Priority = Annotated[int, Field(ge=0, le=9, strict=True)]
 
 
-_Given = TypeVar("_Given", bound="_Body")
-
-
-class _Body(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Filter(_Body):
+class _Filter(Body):
     ids: Annotated[tuple[uuid.UUID, ...], Field(min_length=1, max_length=_MOST_IDS)] | None = None
-    source: _Text | None = None
-    type: _Text | None = None
-    entity_type: _Text | None = None
-    entity_id: _Text | None = None
-    campaign: _Text | None = None
+    source: Text | None = None
+    type: Text | None = None
+    entity_type: Text | None = None
+    entity_id: Text | None = None
+    campaign: Text | None = None
     lane: _Name | None = None
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
@@ -48,10 +41,10 @@ class _Filter(_Body):
         return Wanted(**told, lane=Lane[self.lane.upper()] if self.lane else None)
 
 
-class _One(_Body):
+class _One(Body):
     lane: _Name
     priority: _Priority | None = None
-    reason: _Text | None = None
+    reason: Text | None = None
 
 
 class _Many(_One):
@@ -60,49 +53,55 @@ class _Many(_One):
 
 
 blueprint = Blueprint("moves", __name__, url_prefix="/v1")
-blueprint.before_request(desk.check_key)
+blueprint.before_request(entry.check_key)
 
 
 @blueprint.post("/events/<event_id>/priority")
+@described("events", {200: shapes.Event}, body=_One, problems={400, 404, 409})
 def move_event(event_id: str) -> Response:
     """Give one waiting event another lane."""
-    body = _read(_One)
+    body = asked.body(_One)
     with transaction(receiver().resources.engine) as session:
+        entry.sign_on(session)
+        entry.require_event_of(read.event(session, desk.event_uuid(event_id))[0].source_id)
         reprioritise(session, desk.event_uuid(event_id), _move(body))
+        subject = f"event:{desk.event_uuid(event_id)}"
+        audit.record(session, Action.EVENT_MOVED, subject, lane=body.lane, reason=body.reason)
+        session.expire_all()
         event, source = read.event(session, desk.event_uuid(event_id))
-        return desk.json_response(views.event(event, source))
+        return asked.answer(views.event(event, source))
 
 
 @blueprint.post("/reprioritisations")
+@described("events", {200: shapes.Moved}, body=_Many, problems={400})
 def move_events() -> Response:
     """Give every waiting event that a filter finds another lane, or tell how many that would be."""
-    body = _read(_Many)
+    body = asked.body(_Many)
     wanted, move = body.filter.wanted(), _move(body)
     wanted.check()
+    entry.require_source(wanted.source)
     engine = receiver().resources.engine
     moved = 0
     if not body.dry_run:
+        _record(body)
         for moved in reprioritise_all(lambda: transaction(engine), wanted, move, MOST):  # noqa: B007  # the last counts
             pass
     with transaction(engine) as session:
         left = matching(session, wanted, move)
     lanes = {lane.name.lower(): left.get(lane, 0) for lane in Lane}
     if body.dry_run:
-        return desk.json_response({"dry_run": True, "count": sum(lanes.values()), "from": lanes})
-    return desk.json_response({"dry_run": False, "count": moved, "left": sum(lanes.values())})
+        return asked.answer({"dry_run": True, "count": sum(lanes.values()), "from": lanes})
+    return asked.answer({"dry_run": False, "count": moved, "left": sum(lanes.values())})
+
+
+def _record(body: _Many) -> None:
+    with transaction(receiver().resources.engine) as session:
+        entry.sign_on(session)
+        said = body.filter.model_dump(mode="json", exclude_none=True)
+        if "ids" in said:
+            said["ids"] = len(said["ids"])
+        audit.record(session, Action.EVENTS_MOVED, "events", lane=body.lane, reason=body.reason, filter=said)
 
 
 def _move(body: _One) -> Move:
     return Move(Lane[body.lane.upper()], by=g.key_name, why=body.reason, priority=body.priority)
-
-
-def _read(model: type[_Given]) -> _Given:
-    try:
-        given = orjson.loads(request.get_data(cache=False) or b"null")
-    except orjson.JSONDecodeError as error:
-        raise BodyMalformed from error
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the body'}: {e['msg']}" for e in error.errors())
-        raise FieldInvalid(wrong) from None

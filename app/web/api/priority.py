@@ -4,11 +4,10 @@ import time
 import uuid
 from typing import Any
 
-import orjson
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
+from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
-from app import keys
 from app.db import transaction
 from app.errors import FieldInvalid
 from app.inbox import read
@@ -19,7 +18,9 @@ from app.models import Scope
 from app.priorities import shown, subject, versions
 from app.priorities.subject import Subject
 from app.priorities.versions import Stored
-from app.web.receive import receiver
+from app.web.api import asked, entry, shapes
+from app.web.api.described import described
+from app.web.receive import read_body, receiver
 
 blueprint = Blueprint("priority", __name__, url_prefix="/v1/priority")
 _NOTE_CHARS = 500
@@ -28,16 +29,15 @@ _READ_ONLY = {"author", "created_at", "live_from", "candidate"}
 _ASKED = {"event_id", "event", "policy", "version"}
 
 
-@blueprint.before_request
-def _check_key() -> None:
-    scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-    needed = Scope.ADMIN if request.method == "PUT" else Scope.READ
-    with transaction(receiver().resources.engine) as session:
-        found = keys.check(session, receiver().vault, key.strip() if scheme.lower() == "bearer" else "", needed)
-        g.author = f"key:{found.name}#{found.id}"
+blueprint.before_request(entry.check_key)
+
+
+class _PolicyQuery(BaseModel):
+    version: str | None = Field(default=None, description="a number, `live` or `candidate`")
 
 
 @blueprint.get("/policy")
+@described("priority", {200: shapes.Policy}, query=_PolicyQuery, problems={400, 404})
 def show_policy() -> Response:
     """Show the live policy, or another version; and what the candidate's shadow has counted."""
     unknown = sorted(set(request.args) - {"version"})
@@ -48,6 +48,14 @@ def show_policy() -> Response:
 
 
 @blueprint.put("/policy")
+@described(
+    "priority",
+    {200: shapes.Policy},
+    scope=Scope.ADMIN,
+    body=shapes.ANY_OBJECT,
+    problems={400, 404, 412, 428},
+    headers={"If-Match"},
+)
 def put_policy() -> Response:
     """Make a policy the live one, or the candidate."""
     given = _body()
@@ -58,13 +66,14 @@ def put_policy() -> Response:
     expected = _expected(given.get("version"), needed=state == "live")
     with transaction(receiver().resources.engine) as session:
         if state == "candidate":
-            stored = versions.propose(session, policy, author=g.author, note=note)
+            stored = versions.propose(session, policy, author=entry.author(), note=note)
         else:
-            stored = versions.put(session, policy, expected=expected, author=g.author, note=note)
+            stored = versions.put(session, policy, expected=expected, author=entry.author(), note=note)
         return _policy(session, stored)
 
 
 @blueprint.post("/explain")
+@described("priority", {200: shapes.Explained}, scope=Scope.READ, body=shapes.ANY_OBJECT, problems={400, 404})
 def explain() -> Response:
     """Say where an event goes, and why: a stored one by its id, or one that stands in the body."""
     given = _body()
@@ -77,7 +86,7 @@ def explain() -> Response:
         compiled = _compiled(session, given)
         about, decided = _subject(session, given)
     explained = compiled.explain(about.incoming, kind=about.kind, at=about.at).as_json()
-    return _json({**explained, **({} if decided is None else {"stored": decided})})
+    return asked.answer({**explained, **({} if decided is None else {"stored": decided})})
 
 
 def _compiled(session: Session, given: JsonObject) -> Compiled:
@@ -94,6 +103,7 @@ def _subject(session: Session, given: JsonObject) -> tuple[Subject, dict[str, An
     except ValueError:
         raise read.EventUnknown from None
     event, source = read.event(session, event_id)
+    entry.require_event_of(event.source_id)
     return subject.stored(session, event, source), shown.decided(event)
 
 
@@ -110,7 +120,7 @@ def _version(session: Session, named: str) -> Stored:
 def _policy(session: Session, stored: Stored) -> Response:
     candidate = versions.candidate_version(session)
     beside = None if candidate is None else shown.shadow(session, candidate)
-    response = _json({**shown.policy(stored), "candidate": beside})
+    response = asked.answer({**shown.policy(stored), "candidate": beside})
     response.headers["ETag"] = f'"{stored.version}"'
     return response
 
@@ -147,8 +157,4 @@ def _expected(version: object, *, needed: bool) -> int | None:
 
 
 def _body() -> JsonObject:
-    return parse_object(request.get_data())
-
-
-def _json(body: object) -> Response:
-    return Response(orjson.dumps(body), content_type="application/json")
+    return parse_object(read_body())

@@ -1,22 +1,22 @@
 """Owns the desk's routes for replays of history: count first, then run behind live work."""
 
 import uuid
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
-from flask import Blueprint, Response, g, request
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from flask import Blueprint, Response, g
+from pydantic import BaseModel, ConfigDict, Field
 
-from app import views
+from app import audit, views
+from app.audit import Action
 from app.db import transaction
 from app.errors import FieldInvalid
 from app.inbox import replays
-from app.web.api import forms
-from app.web.api.desk import check_key
+from app.web.api import asked, entry, forms, shapes
+from app.web.api.described import described
 from app.web.receive import receiver
 
 blueprint = Blueprint("replays", __name__, url_prefix="/v1")
-blueprint.before_request(check_key)
+blueprint.before_request(entry.check_key)
 _LISTED = 100
 
 
@@ -33,46 +33,53 @@ class ReplayWanted(BaseModel):
 
 
 @blueprint.post("/replays")
+@described("replays", {200: shapes.Forecast, 202: shapes.Replay}, body=ReplayWanted, problems={400, 409})
 def ask_for_replay() -> Response:
     """Say what a replay would do, or ask for one."""
-    asked = _body()
-    wanted = forms.event_filter(asked.filter)
-    replay_id = uuid.uuid4() if asked.id is None else _uuid(asked.id)
+    given = asked.body(ReplayWanted)
+    wanted = forms.event_filter(given.filter)
+    entry.require_source(wanted.source)
+    replay_id = uuid.uuid4() if given.id is None else _uuid(given.id)
     with transaction(receiver().resources.engine) as session:
-        if asked.dry_run:
-            return _json(views.forecast(replays.forecast(session, wanted)))
-        replay = replays.ask(session, replay_id, wanted, per_s=asked.per_s, by=f"key {g.key_name}")
-        return _json(views.replay(replay), 202)
+        entry.sign_on(session)
+        if given.dry_run:
+            return asked.answer(views.forecast(replays.forecast(session, wanted)))
+        replay = replays.ask(session, replay_id, wanted, per_s=given.per_s, by=f"key {g.key_name}")
+        shown = views.replay(replay)
+        audit.record(session, Action.EVENTS_REPLAYED, f"replay:{shown['id']}", filter=shown["filter"])
+        return asked.answer(shown, 202)
 
 
 @blueprint.get("/replays")
+@described("replays", {200: shapes.page(shapes.Replay)}, problems={400})
 def list_replays() -> Response:
     """List the newest replays."""
+    asked.no_query()
+    entry.require_all_sources()
     with transaction(receiver().resources.engine) as session:
         found = [views.replay(replay) for replay in replays.listed(session, _LISTED)]
-    return _json({"items": found, "next": None})
+    return asked.answer({"items": found, "next": None})
 
 
 @blueprint.get("/replays/<replay_id>")
+@described("replays", {200: shapes.Replay}, problems={404})
 def show_replay(replay_id: str) -> Response:
     """Show how far a replay has come."""
+    entry.require_all_sources()
     with transaction(receiver().resources.engine) as session:
-        return _json(views.replay(replays.find(session, _known(replay_id))))
+        return asked.answer(views.replay(replays.find(session, _known(replay_id))))
 
 
 @blueprint.delete("/replays/<replay_id>")
+@described("replays", {200: shapes.Replay}, problems={400, 404, 409})
 def stop_replay(replay_id: str) -> Response:
     """Stop a replay."""
+    entry.require_all_sources()
     with transaction(receiver().resources.engine) as session:
-        return _json(views.replay(replays.stop(session, _known(replay_id))))
-
-
-def _body() -> ReplayWanted:
-    try:
-        return ReplayWanted.model_validate_json(request.get_data())
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the body'}: {e['msg']}" for e in error.errors())
-        raise FieldInvalid(wrong) from None
+        entry.sign_on(session)
+        stopped = replays.stop(session, _known(replay_id))
+        audit.record(session, Action.REPLAY_STOPPED, f"replay:{stopped.id}")
+        return asked.answer(views.replay(stopped))
 
 
 def _uuid(text: str) -> uuid.UUID:
@@ -87,7 +94,3 @@ def _known(text: str) -> uuid.UUID:
         return uuid.UUID(text)
     except ValueError:
         raise replays.ReplayUnknown from None
-
-
-def _json(body: Any, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, content_type="application/json")

@@ -1,0 +1,79 @@
+"""Owns ``POST /v1/events``: the authenticated door for first-party events, such as campaign triggers and leads.
+
+The body has the form of Standard Webhooks; the key takes the place of the signature, Idempotency-Key that of the
+``webhook-id``. From there on it is an event like every other.
+"""
+
+import time
+
+from flask import Blueprint, Response
+
+from app import endpoints, jsontext
+from app.db import transaction
+from app.endpoints import FIRST_PARTY, Endpoint
+from app.errors import FieldInvalid, SourceUnknown
+from app.keys import ScopeMissing
+from app.models import Scope
+from app.sources import Request, standard
+from app.web.api import asked, entry, idempotency, shapes
+from app.web.api.described import described
+from app.web.receive import answer_event, read_body, receiver
+
+blueprint = Blueprint("desk_events", __name__, url_prefix="/v1")
+blueprint.before_request(entry.check_key)
+_BODY = {
+    "type": "object",
+    "required": ["type", "data"],
+    "properties": {
+        "type": {"type": "string", "description": "noun.past-tense, as in campaign.triggered"},
+        "data": {"type": "object", "description": "your object, with its id"},
+        "timestamp": {
+            "type": "string",
+            "format": "date-time",
+            "description": "the version, if data has no updated_at",
+        },
+        "source": {"type": "string", "description": f"a source of the kind standard; default: {FIRST_PARTY}"},
+    },
+}
+
+
+@blueprint.post("/events")
+@described(
+    "events",
+    {202: shapes.Accepted, 200: shapes.Accepted},
+    scope=Scope.WRITE,
+    body=_BODY,
+    problems={400, 404, 410},
+    headers={"Idempotency-Key"},
+)
+def post_event() -> Response:
+    """Take one event of your own; 202 once it is committed, 200 for one that is known already."""
+    asked.no_query()
+    door = receiver()
+    external_id = idempotency.key()
+    if external_id is None:
+        raise FieldInvalid(f"the header {idempotency.HEADER} is missing: it makes sending an event twice harmless")
+    given = jsontext.parse_object(read_body())
+    name = given.pop("source", FIRST_PARTY)
+    endpoint = _endpoint(name)
+    if not entry.may_see(endpoint.id):
+        raise ScopeMissing("this key is limited to other sources")
+    sent = Request({"webhook-id": external_id}, jsontext.dump(given), time.time())
+    config = endpoint.config if isinstance(endpoint.config, standard.StandardConfig) else standard.StandardConfig()
+    incoming = standard.normalise(sent, (), config, endpoint.name)
+    return answer_event(door.take(endpoint, incoming, sent.received_at))
+
+
+def _endpoint(name: object) -> Endpoint:
+    door = receiver()
+    if not isinstance(name, str):
+        raise FieldInvalid("source must be text")
+    endpoint = door.endpoints.known(name)
+    if endpoint is None and name == FIRST_PARTY:
+        with transaction(door.resources.engine) as session:
+            entry.sign_on(session)
+            endpoints.first_party(session)
+    endpoint = endpoint or door.endpoints.fresh(name)
+    if endpoint.kind.name != standard.KIND.name:
+        raise SourceUnknown(f"{name!r} is of another kind: post to a source of the kind {standard.KIND.name}")
+    return endpoint

@@ -1,0 +1,111 @@
+"""Owns the desk's routes for keys and for the audit log: admins only. A key is shown once, when it is made."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+from flask import Blueprint, Response
+from pydantic import AwareDatetime, Field
+from sqlalchemy.orm import Session
+
+from app import audit, keys, views
+from app.audit import Wanted
+from app.db import transaction
+from app.errors import FieldInvalid
+from app.models import ApiKey, Scope
+from app.web.api import asked, entry, shapes
+from app.web.api.asked import Body, Moment, Query, Text
+from app.web.api.described import described
+from app.web.receive import receiver
+
+blueprint = Blueprint("desk_keys", __name__, url_prefix="/v1")
+blueprint.before_request(entry.check_key)
+_LARGEST_ID = 2**31 - 1
+
+
+class _Create(Body):
+    name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+    scope: Literal["read", "write", "admin"]
+    sources: Annotated[list[Text], Field(min_length=1, max_length=1_000)] | None = None
+    expires_at: AwareDatetime | None = None
+
+
+class _AuditQuery(Query):
+    actor: Text | None = None
+    action: Text | None = None
+    subject: Text | None = None
+    since: Moment | None = None
+    until: Moment | None = None
+
+
+@blueprint.get("/keys")
+@described("keys", {200: shapes.page(shapes.Key)}, scope=Scope.ADMIN, query=Query, problems={400})
+def list_keys() -> Response:
+    """List the keys, the newest first, never the keys themselves."""
+    wanted = asked.query(Query)
+    after = asked.position(wanted.cursor, int)
+    with transaction(receiver().resources.engine) as session:
+        found = keys.listed(session, after=None if after is None else after[0], limit=wanted.limit + 1)
+        names = keys.source_names(session, found)
+    items = [views.key(key, names) for key in found[: wanted.limit]]
+    more = len(found) > wanted.limit
+    return asked.answer({"items": items, "next": asked.cursor(items[-1]["id"]) if more else None})
+
+
+@blueprint.post("/keys")
+@described("keys", {201: shapes.NewKey}, scope=Scope.ADMIN, body=_Create, problems={400})
+def create_key() -> Response:
+    """Make a key; this answer is the only one that shows it."""
+    asked.no_query()
+    new = asked.body(_Create)
+    if new.expires_at is not None and new.expires_at <= datetime.now(UTC):
+        raise FieldInvalid("expires_at: it has passed")
+    with transaction(receiver().resources.engine) as session:
+        entry.sign_on(session)
+        scope = Scope[new.scope.upper()]
+        made = keys.make(session, receiver().vault, new.name, scope, expires_at=new.expires_at, sources=new.sources)
+        return _made(session, *made)
+
+
+@blueprint.post("/keys/<key_id>/rotate")
+@described("keys", {201: shapes.NewKey}, scope=Scope.ADMIN, problems={400, 404})
+def rotate_key(key_id: str) -> Response:
+    """Make a key that may do what this one may, and revoke this one."""
+    asked.no_query()
+    with transaction(receiver().resources.engine) as session:
+        entry.sign_on(session)
+        return _made(session, *keys.rotate(session, receiver().vault, _id(key_id)))
+
+
+@blueprint.delete("/keys/<key_id>")
+@described("keys", {204: "it is revoked, at once and everywhere"}, scope=Scope.ADMIN, problems={400, 404})
+def revoke_key(key_id: str) -> Response:
+    """Revoke a key at once, everywhere."""
+    asked.no_query()
+    with transaction(receiver().resources.engine) as session:
+        entry.sign_on(session)
+        keys.revoke(session, _id(key_id))
+    return Response(status=204)
+
+
+@blueprint.get("/audit")
+@described("audit", {200: shapes.page(shapes.AuditEntry)}, scope=Scope.ADMIN, query=_AuditQuery, problems={400})
+def list_audit() -> Response:
+    """List who did what to the system, the newest first."""
+    asks = asked.query(_AuditQuery)
+    wanted = Wanted(asks.actor, asks.action, asks.subject, asks.since, asks.until)
+    after = asked.position(asks.cursor, int)
+    with transaction(receiver().resources.engine) as session:
+        found = audit.listed(session, wanted, after=None if after is None else after[0], limit=asks.limit + 1)
+    items = [views.audit(row) for row in found[: asks.limit]]
+    more = len(found) > asks.limit
+    return asked.answer({"items": items, "next": asked.cursor(items[-1]["id"]) if more else None})
+
+
+def _id(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:11]) <= _LARGEST_ID):
+        raise keys.KeyUnknown
+    return int(text)
+
+
+def _made(session: Session, key: str, row: ApiKey) -> Response:
+    return asked.answer({**views.key(row, keys.source_names(session, [row])), "key": key}, 201)

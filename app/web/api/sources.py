@@ -1,0 +1,173 @@
+"""Owns the desk's routes for sources: seeing them, and as an admin adding, changing, rotating and removing them."""
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from flask import Blueprint, Response, request
+from pydantic import Field, SecretStr
+from sqlalchemy.orm import Session
+
+from app import endpoints, views
+from app.db import transaction
+from app.endpoints import Limit
+from app.errors import FieldInvalid, Rejected, SourceUnknown
+from app.models import Scope, Source
+from app.web.api import asked, entry, shapes
+from app.web.api.asked import Body, Query, Text
+from app.web.api.described import described
+from app.web.receive import receiver
+
+blueprint = Blueprint("desk_sources", __name__, url_prefix="/v1")
+blueprint.before_request(entry.check_key)
+_YEAR_S = 365 * 24 * 3600
+_Secret = Annotated[SecretStr, Field(max_length=10_000)]
+
+
+class SourceChanged(Rejected):
+    """The source isn't as the header If-Match says any more."""
+
+
+class _Add(Body):
+    name: Text
+    kind: Text
+    secret: _Secret
+    config: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Limit(Body):
+    per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    burst: Annotated[int, Field(ge=1, strict=True)]
+
+
+class _Change(Body):
+    enabled: Annotated[bool, Field(strict=True)] | None = None
+    weight: Annotated[int, Field(ge=1, le=endpoints.MOST_WEIGHT, strict=True)] | None = None
+    limit: _Limit | None = Field(default=None, description="null: as the settings say")
+
+
+class _Rotate(Body):
+    secret: _Secret
+    grace_s: Annotated[int, Field(ge=0, le=_YEAR_S, strict=True)] = 24 * 3600
+
+
+@blueprint.get("/sources")
+@described("sources", {200: shapes.page(shapes.Source)}, query=Query, problems={400})
+def list_sources() -> Response:
+    """List the sources by name, never their secrets."""
+    wanted = asked.query(Query)
+    after = asked.position(wanted.cursor, str) or [""]
+    with transaction(receiver().resources.engine) as session:
+        found = [
+            source for source in endpoints.listed(session, after=after[0], limit=None) if entry.may_see(source.id)
+        ]
+    items = [views.source(source) for source in found[: wanted.limit]]
+    more = len(found) > wanted.limit
+    return asked.answer({"items": items, "next": asked.cursor(items[-1]["name"]) if more else None})
+
+
+@blueprint.post("/sources")
+@described("sources", {201: shapes.Source}, scope=Scope.ADMIN, body=_Add, problems={400})
+def add_source() -> Response:
+    """Add a source; it can send at once to its path."""
+    asked.no_query()
+    new = asked.body(_Add)
+    with transaction(receiver().resources.engine) as session:
+        entry.sign_on(session)
+        secret = new.secret.get_secret_value()
+        source = endpoints.add(session, receiver().vault, _clean(new.name), _clean(new.kind), secret, new.config)
+        session.refresh(source)
+        return _answer(source, 201, Location=f"/v1/sources/{source.name}")
+
+
+@blueprint.get("/sources/<name>")
+@described("sources", {200: shapes.Source}, problems={404})
+def show_source(name: str) -> Response:
+    """Show one source, never its secrets."""
+    with transaction(receiver().resources.engine) as session:
+        return _answer(_found(session, name))
+
+
+@blueprint.patch("/sources/<name>")
+@described(
+    "sources", {200: shapes.Source}, scope=Scope.ADMIN, body=_Change, problems={400, 404, 412}, headers={"If-Match"}
+)
+def change_source(name: str) -> Response:
+    """Switch a source on or off, or give it another weight or limit; what isn't named stays."""
+    asked.no_query()
+    change = asked.body(_Change)
+    with transaction(receiver().resources.engine) as session:
+        entry.sign_on(session)
+        source = _found(session, name)
+        if change.enabled is True:
+            endpoints.enable(session, name)
+        if change.enabled is False:
+            endpoints.switch_off(session, name)
+        if change.weight is not None:
+            endpoints.set_weight(session, name, change.weight)
+        if "limit" in change.model_fields_set:
+            limit = None if change.limit is None else Limit(change.limit.per_s, change.limit.burst)
+            endpoints.limit(session, name, limit)
+        session.flush()
+        session.refresh(source)
+        return _answer(source)
+
+
+@blueprint.post("/sources/<name>/secret")
+@described(
+    "sources", {200: shapes.Source}, scope=Scope.ADMIN, body=_Rotate, problems={400, 404, 412}, headers={"If-Match"}
+)
+def rotate_secret(name: str) -> Response:
+    """Give a source a new secret; the one before stays valid for `grace_s` seconds."""
+    asked.no_query()
+    new = asked.body(_Rotate)
+    with transaction(receiver().resources.engine) as session:
+        entry.sign_on(session)
+        source = _found(session, name)
+        secret = new.secret.get_secret_value()
+        endpoints.rotate_secret(session, receiver().vault, name, secret, timedelta(seconds=new.grace_s))
+        session.flush()
+        session.refresh(source)
+        return _answer(source)
+
+
+@blueprint.delete("/sources/<name>")
+@described("sources", {204: "it is removed"}, scope=Scope.ADMIN, problems={400, 404, 412}, headers={"If-Match"})
+def remove_source(name: str) -> Response:
+    """Remove a source: its endpoint answers 404 from now on; its events and entities stay."""
+    asked.no_query()
+    with transaction(receiver().resources.engine) as session:
+        entry.sign_on(session)
+        _found(session, name)
+        endpoints.remove(session, name)
+    return Response(status=204)
+
+
+def _clean(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise FieldInvalid("a text isn't UTF-8") from None
+    return text
+
+
+def _found(session: Session, name: str) -> Source:
+    """Return a source that this key may see, locked, as If-Match says that it is."""
+    if "\x00" in name:
+        raise SourceUnknown  # PostgreSQL's text has no NUL
+    source = endpoints.find(session, name)
+    if not entry.may_see(source.id):
+        raise SourceUnknown(f"no source {name!r}")
+    given = request.if_match
+    if request.method != "GET" and given and not given.contains(_tag(source)):
+        raise SourceChanged
+    return source
+
+
+def _tag(source: Source) -> str:
+    return f"{source.revision}-{int(source.updated_at.timestamp() * 1_000_000)}"
+
+
+def _answer(source: Source, status: int = 200, **headers: str) -> Response:
+    response = asked.answer(views.source(source), status, **headers)
+    response.set_etag(_tag(source))
+    return response

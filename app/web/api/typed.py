@@ -1,0 +1,73 @@
+"""Owns the desk's lists of typed rows: campaigns, promotions, prices, segments, content, currencies and leads."""
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from flask import Blueprint, Response
+from pydantic import create_model
+
+from app.db import transaction
+from app.errors import FieldInvalid
+from app.inbox import typed
+from app.inbox.typed import LISTINGS, Listing
+from app.models import Lead
+from app.web.api import asked, entry, shapes
+from app.web.api.asked import Moment, Query, Text
+from app.web.api.described import described
+from app.web.receive import receiver
+
+blueprint = Blueprint("typed", __name__, url_prefix="/v1")
+blueprint.before_request(entry.check_key)
+
+
+def _query(name: str, listing: Listing) -> type[Query]:
+    fields: dict[str, Any] = dict.fromkeys(("source", "entity_id", *listing.filters), (Text | None, None))
+    if listing.model is Lead:
+        fields |= {"since": (Moment | None, None), "until": (Moment | None, None)}
+    made: type[Query] = create_model(f"{name.capitalize()}Query", __base__=Query, **fields)
+    return made
+
+
+def _view(name: str, listing: Listing) -> Callable[[], Response]:
+    asks = _query(name, listing)
+    leads = listing.model is Lead
+
+    @described("typed rows", {200: shapes.page(shapes.typed(name, listing))}, query=asks, problems={400})
+    def view() -> Response:
+        wanted: Any = asked.query(asks)
+        after = asked.position(wanted.cursor, *((str,) if leads else (int, str, str, str)))
+        if leads and after is not None:
+            after = [_event_id(after[0])]
+        equal = {field: getattr(wanted, field) for field in ("entity_id", *listing.filters)}
+        times = {"since": wanted.since, "until": wanted.until} if leads else {}
+        with transaction(receiver().resources.engine) as session:
+            found = typed.rows(
+                session,
+                listing,
+                source=wanted.source,
+                source_ids=entry.sources(),
+                equal={field: value for field, value in equal.items() if value is not None},
+                **times,
+                after=after,
+                limit=wanted.limit + 1,
+            )
+        items = [typed.shown(listing, row, source) for row, source in found[: wanted.limit]]
+        more = len(found) > wanted.limit
+        last = typed.position_of(found[wanted.limit - 1][0]) if more else None
+        return asked.answer({"items": items, "next": None if last is None else asked.cursor(*last)})
+
+    order = "the newest first" if leads else "in the order of their entities"
+    view.__doc__ = f"List {name}, {order}; filters and a cursor as query parameters."
+    return view
+
+
+def _event_id(text: str) -> uuid.UUID:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise FieldInvalid("cursor isn't one that this API gave") from None
+
+
+for _name, _listing in LISTINGS.items():
+    blueprint.add_url_rule(f"/{_name}", f"list_{_name}", _view(_name, _listing), methods=["GET"])

@@ -8,7 +8,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-foreign check demo bench soak faults fences test-versions lock clean runtime dev
+.PHONY: help up test test-foreign check demo bench soak faults fences schema-fuzz reference test-versions lock clean runtime dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,12 @@ faults: dev ## break everything, one thing at a time, under load: about an hour 
 
 fences: dev ## take each fence out of a copy of the code and show the test that fails without it
 	$(PY) -m tests.faults.fences $(ARGS)
+
+schema-fuzz: dev ## at least 20,000 made-up requests to every route, with keys of each scope and none
+	SCHEMA_FUZZ_CALLS=20000 $(PY) -m pytest tests/integration/test_openapi_fuzz.py -s $(ARGS)
+
+reference: dev ## write docs/api-reference.md from what the routes say about themselves
+	$(PY) -m app.web.api.reference
 
 test-versions: dev ## integration and acceptance tests on old and new servers (root on Debian; debootstrap)
 	@deploy/versions.sh

@@ -3,8 +3,6 @@
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import Enum
 
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -15,8 +13,10 @@ from sqlalchemy import Connection, Engine, text
 
 from app import endpoints
 from app.broker import Publisher, queue_name
+from app.cli import precautions
 from app.cli.connect import opened
 from app.cli.db import alembic_config
+from app.cli.state import Check, State
 from app.db import database_errors, transaction
 from app.errors import TiercelError
 from app.inbox import read
@@ -33,31 +33,10 @@ _START = "start it with its line of the Procfile; `make up` starts everything"
 _UPGRADE = "run `tiercel db upgrade`"
 
 
-class State(Enum):
-    """What came of a check."""
-
-    OK = "ok"
-    WARNING = "warning"
-    """Tiercel works without it."""
-    WRONG = "wrong"
-    SKIPPED = "skipped"
-    """Can't be told while something above is wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was checked."""
-
-    name: str
-    state: State
-    detail: str
-    advice: str | None = None
-    """What to do; None where nothing is."""
-
-
 def run(settings: Settings) -> Iterator[Check]:
     """Check everything, in the order in which things depend on each other."""
-    yield Check("settings", State.OK, "they can be read")
+    yield from precautions.settings(settings)
+    yield precautions.files()
     yield from _database(settings)
     yield from _broker(settings)
     yield _redis(settings)
@@ -80,18 +59,22 @@ def _database(settings: Settings) -> Iterator[Check]:
     except _BROKEN as error:
         advice = "set DATABASE_URL, or start PostgreSQL; `make up` starts a private one"
         yield Check("database", State.WRONG, _why(error), advice)
-        yield from _skipped("the database can't be asked", "schema", "clock", "dispatcher", "vault")
+        yield from _skipped(
+            "the database can't be asked", "schema", "clock", "permissions", "dispatcher", "vault", "keys"
+        )
         return
     yield Check("database", State.OK, f"PostgreSQL {version} answers")
     yield _clock(ahead_s)
     if current != head:
         yield Check("schema", State.WRONG, f"it is at {current or 'nothing'}, this release wants {head}", _UPGRADE)
-        yield from _skipped("the schema isn't this release's", "dispatcher", "vault")
+        yield from _skipped("the schema isn't this release's", "permissions", "dispatcher", "vault", "keys")
         return
     yield Check("schema", State.OK, f"it is at {head}")
     with opened(settings) as engine:
+        yield precautions.permissions(engine)
         yield _dispatcher(engine)
         yield _vault(settings, engine)
+        yield precautions.keys(engine)
 
 
 def _ahead_s(connection: Connection) -> float:
@@ -130,6 +113,10 @@ def _vault(settings: Settings, engine: Engine) -> Check:
         advice = "set TIERCEL_SECRET_KEYS and TIERCEL_KEY_PEPPER; `make up` makes them at first start"
         return Check("vault", State.WRONG, _why(error), advice)
     closed = sorted({name for name, secret in sealed if not _opens(vault, secret)})
+    older = [secret for _, secret in sealed if not vault.is_newest(secret)]
+    if older and not closed:
+        advice = "run `tiercel secrets rotate`; then the older keys can go"
+        return Check("vault", State.WARNING, f"an older key sealed {len(older)} of {len(sealed)} secrets", advice)
     if not closed:
         return Check("vault", State.OK, f"its keys open all of {len(sealed)} secrets")
     advice = "add the key that sealed them to TIERCEL_SECRET_KEYS, or run `tiercel sources rotate-secret`"
@@ -161,9 +148,9 @@ def _broker(settings: Settings) -> Iterator[Check]:
         return
     yield Check("broker", State.OK, f"RabbitMQ answers, with {', '.join(map(queue_name, Lane))}")
     for lane, name in zip(Lane, names, strict=True):
-        workers, _ = queues[lane]
+        workers, waiting = queues[lane]
         if workers:
-            yield Check(name, State.OK, f"{workers} listen on {queue_name(lane)}")
+            yield Check(name, State.OK, f"{workers} listen on {queue_name(lane)}, where {waiting} messages wait")
         else:
             yield Check(name, State.WRONG, f"none listens on {queue_name(lane)}: its events wait", _START)
 

@@ -12,8 +12,8 @@ _VARIABLE = "_TIERCEL_COMPLETE"
 def command(ctx: click.Context, shell: str) -> None:
     """Print what makes the shell complete this command's words.
 
-    In ~/.bashrc: eval "$(tiercel completion bash)"; in ~/.zshrc the same with zsh; with fish: tiercel completion fish >
-    ~/.config/fish/completions/tiercel.fish
+    In ~/.bashrc: eval "$(tiercel completion bash)"; in ~/.zshrc the same with zsh; with fish:
+    tiercel completion fish > ~/.config/fish/completions/tiercel.fish
     """
     kind = get_completion_class(shell)
     if kind is None:  # pragma: no cover  # click knows the three

@@ -5,8 +5,8 @@ from dataclasses import asdict
 import click
 
 from app.cli import checks, show
-from app.cli.checks import State
 from app.cli.connect import read_settings
+from app.cli.state import State
 from app.errors import Permanent
 
 

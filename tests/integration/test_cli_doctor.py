@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from app.broker import Publisher, queue_name
 from app.cli import checks
-from app.cli.checks import State
+from app.cli.state import State
 from app.models import Lane
 from config.settings import Settings
 from tests.factories import Inbox

@@ -13,8 +13,8 @@ from app.web.factory import add_routes
 PAGE = Path(__file__).parents[3] / "docs" / "api-reference.md"
 _HEAD = """# API reference
 
-Made by `make reference` from what the routes say about themselves; don't edit it. `GET /openapi.json` is the same for programs,
-`GET /docs` the same to click through, and [the HTTP API](api.md) says it in words.
+Made by `make reference` from what the routes say about themselves; don't edit it. `GET /openapi.json` is the same for
+programs, `GET /docs` the same to click through, and [the HTTP API](api.md) says it in words.
 """
 
 
@@ -43,7 +43,8 @@ def _lines(operation: dict[str, Any]) -> Iterator[str]:
             needed = ", needed" if one["required"] else ""
             yield f"| `{one['name']}` | {one['in']}{needed} | {_type(one['schema'])} |"
         if body:
-            yield f"| the body | {', '.join(body['content'])} | {_type(next(iter(body['content'].values()))['schema'])} |"
+            kind, content = next(iter(body["content"].items()))
+            yield f"| the body | {kind} | {_type(content['schema'])} |"
     yield from ("", "| status | answer |", "|---|---|")
     for status, answer in operation["responses"].items():
         form = next((_type(one["schema"]) for one in answer.get("content", {}).values() if one.get("schema")), "")

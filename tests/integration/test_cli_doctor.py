@@ -1,8 +1,11 @@
 """The command line: doctor, with things in order and out of order."""
 
 import json
+import os
+import re
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,10 +13,12 @@ from cryptography.fernet import Fernet
 from kombu import Connection
 from sqlalchemy import Engine
 
+from app import keys
 from app.broker import Publisher, queue_name
 from app.cli import checks
 from app.cli.state import State
-from app.models import Lane
+from app.db import transaction
+from app.models import Lane, Scope
 from config.settings import Settings
 from tests.factories import Inbox
 from tests.integration.clirun import process, run
@@ -88,7 +93,8 @@ def test_services_that_do_not_answer_are_named_with_what_to_do_and_no_password(e
     )
     assert "DATABASE_URL" in found["database"]["advice"]
     skipped = {name for name, check in found.items() if check["state"] == "skipped"}
-    assert skipped == {"schema", "clock", "dispatcher", "vault", *(f"workers.{lane.name.lower()}" for lane in Lane)}
+    of_the_database = {"schema", "clock", "permissions", "dispatcher", "vault", "keys"}
+    assert skipped == of_the_database | {*(f"workers.{lane.name.lower()}" for lane in Lane)}
 
 
 def test_settings_that_cannot_be_read_are_the_whole_answer() -> None:
@@ -147,3 +153,67 @@ def test_the_real_program_prints_a_table_and_exits_1_where_something_is_wrong(en
     assert done.returncode == 1
     assert "what to do" in done.stdout
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("env", "said"),
+    [
+        ({"BIND": "10.0.0.1"}, "TRUSTED_PROXIES"),
+        ({"LOG_LEVEL": "debug"}, "LOG_LEVEL"),
+        ({"TIERCEL_KEY_PEPPER": "short"}, "TIERCEL_KEY_PEPPER"),
+        ({"FLOWER_PASSWORD": ""}, "FLOWER_PASSWORD"),
+        ({"RETRY_CAP_S": "0.5"}, "RETRY_CAP_S"),
+        ({"DEDUP_DAYS": "5"}, "DEDUP_DAYS"),
+    ],
+)
+def test_settings_that_go_badly_together_are_a_warning(inbox: Inbox, env: dict[str, str], said: str) -> None:
+    _, found = _doctor(**env)
+    assert found["settings"]["state"] == "warning"
+    assert said in found["settings"]["detail"]
+    assert found["settings"]["advice"]
+
+
+@pytest.mark.parametrize("bind", ["localhost", "127.0.0.1", "::1"])
+def test_loopback_needs_no_proxies(inbox: Inbox, bind: str) -> None:
+    assert _doctor(BIND=bind)[1]["settings"]["state"] == "ok"
+
+
+def test_a_file_of_secrets_that_others_can_read_is_wrong(
+    inbox: Inbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    for name in ("database_url", "broker_url", "redis_url"):
+        monkeypatch.setenv(name.upper(), getattr(settings, name))
+    monkeypatch.setenv("TIERCEL_HOME", str(tmp_path))
+    assert "environment" in _doctor()[1]["files"]["detail"]
+    env = tmp_path / "env"
+    env.write_text("")
+    env.chmod(0o644)
+    assert _doctor()[1]["files"]["state"] == "wrong"
+    env.chmod(0o600)
+    assert _doctor()[1]["files"]["state"] == "ok"
+
+
+def test_a_key_that_ends_soon_is_named(inbox: Inbox) -> None:
+    with transaction(inbox.engine) as session:
+        keys.create(session, inbox.vault, "ending", Scope.READ)
+    assert "1 open the API, 0 of them as admin" in _doctor()[1]["keys"]["detail"]
+    inbox.sql("UPDATE api_key SET expires_at = now() + interval '1 day'")
+    assert "ending" in _doctor()[1]["keys"]["detail"]
+
+
+def test_secrets_of_an_older_key_ask_for_a_rotation(inbox: Inbox) -> None:
+    both = f"{Fernet.generate_key().decode()},{os.environ['TIERCEL_SECRET_KEYS']}"
+    found = _doctor(TIERCEL_SECRET_KEYS=both)[1]["vault"]
+    assert (found["state"], "tiercel secrets rotate" in found["advice"]) == ("warning", True)
+
+
+def test_a_role_that_may_not_write_is_named(inbox: Inbox, settings: Settings) -> None:
+    inbox.sql("DROP ROLE IF EXISTS reader")
+    inbox.sql("CREATE ROLE reader LOGIN PASSWORD 'reader' IN ROLE pg_read_all_data")
+    try:
+        url = re.sub(r"//[^@]*@", "//reader:reader@", settings.database_url)
+        found = _doctor(DATABASE_URL=url)[1]["permissions"]
+    finally:
+        inbox.sql("DROP ROLE reader")
+    assert found["state"] == "wrong"
+    assert "INSERT on event" in found["detail"]

@@ -244,8 +244,8 @@ def test_a_limited_key_sees_and_touches_only_what_is_of_its_sources(
         assert theirs.refused(method, path, body) == (404, name)
         assert mine.call(method, path, body).status_code < 300
     for wanted in ({"lane": "low"}, {"source": "shop"}, {"ids": [str(uuid.uuid4())]}):
-        move = {"filter": wanted, "lane": "high"}
-        assert theirs.refused("POST", "/v1/reprioritisations", move) == (403, "scope-missing")
+        asked = {"filter": wanted, "lane": "high"}
+        assert theirs.refused("POST", "/v1/reprioritisations", asked) == (403, "scope-missing")
     move: dict[str, Any] = {"filter": {"source": "shop"}, "lane": "low", "dry_run": False}
     assert mine.done("POST", "/v1/reprioritisations", move, status=200)["count"] == 2
     event = {"type": "lead.captured", "data": {"id": 1}, "source": "shop"}

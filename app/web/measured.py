@@ -14,6 +14,7 @@ from flask.globals import request_ctx
 from app import exposition, keys, measures
 from app.db import transaction
 from app.models import Scope
+from app.web.api.described import described
 from app.web.receive import receiver
 from app.web.receiver import Receiver
 
@@ -26,6 +27,7 @@ _BEGAN = "tiercel.began"
 
 
 @blueprint.get("/metrics")
+@described("health", {200: "The numbers, in Prometheus' text form."}, public=True, problems={401, 403, 429})
 def metrics() -> Response:
     """Show the numbers to Prometheus: to this machine itself, else to whoever has a key."""
     if not _is_from_here():

@@ -3,16 +3,16 @@
 Only new tables and columns that may be null: the release before runs on this schema. Its keys see all sources, and a
 key that is limited to some is not known as such to it: limit keys once every process runs this release.
 
-Revision: 0009
-Revises: 0006
+Revision: 0008
+Revises: 0007
 """
 
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision = "0009"
-down_revision = "0006"
+revision = "0008"
+down_revision = "0007"
 branch_labels = None
 depends_on = None
 

@@ -9,6 +9,7 @@ here, but in ``app/inbox/tally.py``: a count beside a transaction is never quite
 import os
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(slots=True)
-class Measure:
+class Measure(ABC):
     """One metric of processes; the label ``group`` is added to its own."""
 
     name: str
@@ -47,8 +48,8 @@ class Measure:
     def _open(self, group: str) -> None:
         self._group, self._children, self._made = group, {}, self._make()
 
-    def _make(self) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _make(self) -> Any: ...
 
     def _child(self, given: tuple[str, ...]) -> Any:
         child = self._children.get(given)
@@ -195,7 +196,7 @@ def _remove_left_over(here: Path) -> None:
     for path in here.glob("*.db"):
         kind, _, rest = path.stem.partition("_")
         parts = rest.rpartition("_")[2].split("~")
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             if len(parts) != 4 or parts[3] != _host():  # noqa: PLR2004  # see _identity
                 gone = time.time() - path.stat().st_mtime > _STRANGERS_KEPT_S
             else:
@@ -224,8 +225,6 @@ _SEATS = 1024
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
     return True

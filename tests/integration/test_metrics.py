@@ -71,6 +71,7 @@ def test_this_machine_may_look_and_others_need_a_key(client: FlaskClient, inbox:
     assert ask(client, "127.0.0.1").status_code == 200
     assert ask(client, "::1").status_code == 200
     assert ask(client, "10.0.0.7").status_code == 401
+    assert ask(client, "no address").status_code == 401
     assert ask(client, "10.0.0.7", Authorization="Bearer wrong").status_code == 401
     assert ask(client, "10.0.0.7", Authorization=f"Bearer {key}").status_code == 200
 

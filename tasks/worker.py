@@ -8,9 +8,9 @@ from resource import RLIMIT_DATA, setrlimit
 from typing import Any
 
 import structlog
-from billiard.process import current_process
 from celery import Celery
 from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_process_shutdown
+from celery.utils.log import current_process_index  # type: ignore[attr-defined]  # celery-types lacks it
 
 from app import measures, requests
 from app.broker import APPLY_EVENTS, APPLY_EVENTS_SHOWN, CARRY_OUT, PURGE, TRANSPORT_OPTIONS, queue_for, queue_name
@@ -139,7 +139,7 @@ def _after_fork(**_: object) -> None:
     with suppress(OSError, ValueError):
         setrlimit(RLIMIT_DATA, (most, most))
     # A pool's processes have seats; a new one takes the seat of the one that died.
-    seat = getattr(current_process(), "index", 0)
+    seat = current_process_index(0) or 0
     measures.begin(_group[-1] if _group else "worker", main=os.getppid(), slot=seat)
 
 

@@ -93,14 +93,13 @@ def _beside_a_flood(taken: Mapping[int, list[Dispatch]], flooding: Mapping[int, 
     """Return the dispatches of those whose all is out before those of the flooding sources, the latter in turns.
 
     RabbitMQ orders by priority alone: without this a flood of a more urgent kind of event would pass by the few events
-    of the others for as long as it lasts.
+    of the others for as long as it lasts, and also what the receiver has published directly before the flood came.
     """
     places: list[tuple[float, Dispatch]] = []
     for source, dispatches in taken.items():
         for turn, dispatch in enumerate(dispatches, start=1):
             if source in flooding:
-                lower = min(dispatch.priority, MAX_PRIORITY - 1)
-                places.append((turn / flooding[source], replace(dispatch, priority=lower)))
+                places.append((turn / flooding[source], replace(dispatch, priority=0)))
             else:
                 places.append((0.0, replace(dispatch, priority=MAX_PRIORITY)))
     return [dispatch for _, dispatch in sorted(places, key=lambda place: place[0])]

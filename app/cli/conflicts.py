@@ -21,12 +21,16 @@ _SHOWN_CHARS = 60
     is_flag=True,
     help="Keep the sender's version: until that time nothing older is applied to the entity.",
 )
-def release_command(event_ids: tuple[uuid.UUID, ...], trust_version: bool) -> None:
+@show.as_json
+def release_command(event_ids: tuple[uuid.UUID, ...], trust_version: bool, as_json: bool) -> None:
     """Let quarantined events be applied, each as of its arrival. Who did it is kept in the event's timeline."""
     with session(read_settings()) as opened:
         for event_id in event_ids:
             release.release(opened, event_id, by=whoami(), trust_version=trust_version)
             audit.record(opened, Action.EVENT_RELEASED, f"event:{event_id}", trust_version=trust_version)
+    if as_json:
+        show.json([{"id": str(event_id), "status": "pending"} for event_id in event_ids])
+        return
     for event_id in event_ids:
         click.echo(f"{event_id} waits to be applied")
 
@@ -62,18 +66,25 @@ def conflicts_command(limit: int, as_json: bool) -> None:
 @click.argument("event_id", metavar="ID", type=click.UUID)
 @click.option("--take", type=click.Choice(["first", "second"]), required=True, help="Which content was meant.")
 @click.option("--fingerprint", default="", help="Which second one, where there are several.")
-def resolve_command(event_id: uuid.UUID, take: str, fingerprint: str) -> None:
+@show.as_json
+def resolve_command(event_id: uuid.UUID, take: str, fingerprint: str, as_json: bool) -> None:
     """Decide a conflict: the first one stands, or the second becomes an event of its own."""
     settings = read_settings()
     with session(settings) as opened:
         audit.record(opened, Action.CONFLICT_RESOLVED, f"event:{event_id}", take=take)
         if take == "first":
             conflicts.keep_first(opened, event_id, fingerprint, by=whoami())
-            click.echo(f"{event_id} stands")
+            if as_json:
+                show.json({"id": str(event_id), "taken": take})
+            else:
+                click.echo(f"{event_id} stands")
             return
         skew_s = settings.version_skew_s
         stored = conflicts.take_second(opened, event_id, fingerprint, by=whoami(), skew_s=skew_s)
-    click.echo(f"{stored.id} waits to be applied")
+    if as_json:
+        show.json({"id": str(stored.id), "taken": take})
+    else:
+        click.echo(f"{stored.id} waits to be applied")
 
 
 def _short(content: object) -> str | None:

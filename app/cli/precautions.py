@@ -43,9 +43,6 @@ def _odd(found: Settings) -> Iterator[tuple[str, str]]:
         yield "FLOWER_PASSWORD is empty: Flower doesn't start", "set it, or leave Flower out"
     if found.retry_cap_s < found.retry_base_s:
         yield "RETRY_CAP_S is below RETRY_BASE_S: every retry waits the cap", "raise RETRY_CAP_S"
-    if found.dedup_days < found.retention_days:
-        advice = "set DEDUP_DAYS to at least RETENTION_DAYS: a key is to outlive its event"
-        yield "DEDUP_DAYS is below RETENTION_DAYS", advice
 
 
 def files() -> Check:

@@ -48,7 +48,8 @@ def show_(request_id: int) -> None:
 @group.command("confirm", epilog="Example: tiercel requests confirm 7 --yes")
 @click.argument("request_id", type=int)
 @click.option("--yes", is_flag=True, help="Don't ask.")
-def confirm(request_id: int, yes: bool) -> None:
+@show.as_json
+def confirm(request_id: int, yes: bool, as_json: bool) -> None:
     """Carry out a request now: disable the source, erase, or note that the list was handed over."""
     settings = read_settings()
     with opened(settings) as engine:
@@ -62,17 +63,24 @@ def confirm(request_id: int, yes: bool) -> None:
             requests.confirm(open_session, request_id, getpass.getuser())
             audit.record(open_session, Action.REQUEST_CONFIRMED, f"request:{request_id}", actor=author())
         done = requests.carry_out(engine, request_id)
+    if as_json:
+        show.json({"id": request_id, "done": done})
+        return
     click.echo(f"request {request_id} is {'done' if done else 'confirmed, and goes on in the background'}")
 
 
 @group.command("dismiss", epilog="Example: tiercel requests dismiss 7")
 @click.argument("request_id", type=int)
-def dismiss(request_id: int) -> None:
+@show.as_json
+def dismiss(request_id: int, as_json: bool) -> None:
     """End a request without doing it; a source that was leaving stays."""
     with session(read_settings()) as open_session:
         requests.dismiss(open_session, request_id, getpass.getuser())
         audit.record(open_session, Action.REQUEST_DISMISSED, f"request:{request_id}")
-    click.echo(f"request {request_id} is dismissed")
+    if as_json:
+        show.json({"id": request_id, "dismissed": True})
+    else:
+        click.echo(f"request {request_id} is dismissed")
 
 
 def _word(kind: RequestKind) -> str:

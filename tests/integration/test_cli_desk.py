@@ -1,10 +1,13 @@
 """The command line: keys that end, sources switched off, the audit log, secrets sealed anew, completion."""
 
 import os
+from collections.abc import Iterator
 
+import click
 import pytest
 from cryptography.fernet import Fernet
 
+from app.cli.main import tiercel
 from app.vault import Vault
 from config.settings import load_settings
 from tests.factories import Inbox, whsec
@@ -81,7 +84,7 @@ WAYS = {
     # What somebody wants at night, and the words that lead there from `tiercel --help` alone.
     ("events",): r"what became of it",
     ("events", "dead"): "failed, grouped by reason",
-    ("events", "replay"): "Run an ended event again",
+    ("events", "replay"): "Run ended events again",
     ("sources",): "Who may send",
     ("sources", "rotate-secret"): "Give a source a new secret",
     ("secrets", "rotate"): "Seal every source's secrets anew",
@@ -95,3 +98,25 @@ def test_help_alone_leads_there(path: tuple[str, ...]) -> None:
     parent = " ".join(ok(*path[:-1], "--help").split())
     assert WAYS[path] in parent
     assert f"tiercel {' '.join(path)}" in ok(*path, "--help")
+
+
+def test_every_command_that_says_something_says_it_in_json_too() -> None:
+    plain = {"completion", "db upgrade", "dispatcher", "requests show", "secrets new-key", "send"}
+    plain |= {f"health {process_}" for process_ in ("beat", "dispatcher", "worker")}
+    without = {
+        " ".join(path)
+        for path, command in leaves(tiercel)
+        if not any("--json" in option.opts for option in command.params)
+    }
+    assert without == plain
+
+
+def leaves(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    ctx = click.Context(command)
+    for name in command.list_commands(ctx):
+        found = command.get_command(ctx, name)
+        assert found is not None
+        yield from leaves(found, (*path, name))

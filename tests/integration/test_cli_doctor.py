@@ -163,7 +163,6 @@ def test_the_real_program_prints_a_table_and_exits_1_where_something_is_wrong(en
         ({"TIERCEL_KEY_PEPPER": "short"}, "TIERCEL_KEY_PEPPER"),
         ({"FLOWER_PASSWORD": ""}, "FLOWER_PASSWORD"),
         ({"RETRY_CAP_S": "0.5"}, "RETRY_CAP_S"),
-        ({"DEDUP_DAYS": "5"}, "DEDUP_DAYS"),
     ],
 )
 def test_settings_that_go_badly_together_are_a_warning(inbox: Inbox, env: dict[str, str], said: str) -> None:

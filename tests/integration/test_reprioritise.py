@@ -221,7 +221,9 @@ def test_what_is_not_a_reprioritisation_is_400(flask_app: Flask, inbox: Inbox, b
 def test_a_body_that_is_not_json_is_400_and_a_reading_key_moves_nothing(flask_app: Flask, inbox: Inbox) -> None:
     desk = Desk(flask_app, inbox)
     answer = desk.client.post("/v1/reprioritisations", data=b"{", headers={"Authorization": f"Bearer {desk.key}"})
-    assert answer.status_code == 400
+    assert answer.status_code == 415
+    headers = {"Authorization": f"Bearer {desk.key}", "Content-Type": "application/json"}
+    assert desk.client.post("/v1/reprioritisations", data=b"{", headers=headers).status_code == 400
     reader = Desk(flask_app, inbox, Scope.READ)
     assert reader.post("/v1/reprioritisations", {"lane": "high", "filter": {"source": "shop"}}, 403)
     assert desk.client.post("/v1/reprioritisations", json={}).status_code == 401

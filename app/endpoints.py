@@ -226,9 +226,13 @@ def find(session: Session, name: str) -> Source:
     return source
 
 
-def listed(session: Session, *, after: str = "", limit: int | None = None) -> Sequence[Source]:
-    """Return every source that isn't removed, by name; at most ``limit``, those after a name."""
+def listed(
+    session: Session, *, after: str = "", limit: int | None = None, source_ids: Sequence[int] | None = None
+) -> Sequence[Source]:
+    """Return every source that isn't removed, by name; at most ``limit``, those after a name, of these ids only."""
     statement = select(Source).filter_by(removed_at=None).where(Source.name > after)
+    if source_ids is not None:
+        statement = statement.where(Source.id.in_(source_ids))
     return session.scalars(statement.order_by(Source.name).limit(limit)).all()
 
 

@@ -248,6 +248,16 @@ def test_a_limited_key_sees_and_touches_only_what_is_of_its_sources(
         assert theirs.refused("POST", "/v1/reprioritisations", asked) == (403, "scope-missing")
     move: dict[str, Any] = {"filter": {"source": "shop"}, "lane": "low", "dry_run": False}
     assert mine.done("POST", "/v1/reprioritisations", move, status=200)["count"] == 2
+    for wanted in ({"outcome": "dead"}, {"source": "shop"}):
+        again = {"filter": wanted, "dry_run": True}
+        assert theirs.refused("POST", "/v1/replays", again) == (403, "scope-missing")
+    assert mine.done("POST", "/v1/replays", {"filter": {"source": "shop"}, "dry_run": True}, status=200)
+    for method, path in (
+        ("GET", "/v1/replays"),
+        ("GET", f"/v1/replays/{waiting}"),
+        ("DELETE", f"/v1/replays/{waiting}"),
+    ):
+        assert mine.refused(method, path) == (403, "scope-missing")
     event = {"type": "lead.captured", "data": {"id": 1}, "source": "shop"}
     assert theirs.refused("POST", "/v1/events", event, Idempotency_Key="k") == (403, "scope-missing")
     assert mine.done("POST", "/v1/events", event, Idempotency_Key="k", status=202)
@@ -261,7 +271,11 @@ def test_whoever_moves_or_replays_is_in_the_audit_log(admin: Desk, inbox: Inbox,
     admin.done("POST", f"/v1/events/{waiting}/priority", {"lane": "medium"}, status=200)
     move = {"filter": {"ids": [str(waiting)]}, "lane": "high", "reason": "Black Friday"}
     admin.done("POST", "/v1/reprioritisations", move, status=200)
-    assert actions(admin)[:3] == [
+    replay = admin.done("POST", "/v1/replays", {"filter": {"source": "shop"}}, status=202)
+    admin.done("DELETE", f"/v1/replays/{replay['id']}", status=200)
+    assert actions(admin)[:5] == [
+        ("replay.stopped", f"replay:{replay['id']}"),
+        ("events.replayed", f"replay:{replay['id']}"),
         ("events.moved", "events"),
         ("event.moved", f"event:{waiting}"),
         ("event.replayed", f"event:{pointer.event_id}"),

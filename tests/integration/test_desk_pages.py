@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from redis import Redis
 
 from app.web.api import openapi, reference
 from app.web.factory import create_app
@@ -21,12 +22,46 @@ def flask_app(settings: Settings) -> Iterator[Flask]:
 
 
 @pytest.fixture
+def limits(settings: Settings) -> Iterator[None]:
+    """No failures of before, and none left over for other tests."""
+    with Redis.from_url(settings.redis_url) as redis:
+        redis.flushdb()
+        yield
+        redis.flushdb()
+
+
+@pytest.fixture
 def client(flask_app: Flask, inbox: Inbox) -> FlaskClient:  # noqa: ARG001  # a clean database
     return flask_app.test_client()
 
 
 def test_every_route_says_what_it_is_like(flask_app: Flask) -> None:
     assert openapi.undescribed(flask_app) == []
+
+
+def test_every_route_of_the_desk_needs_a_key_and_slows_those_who_have_none(
+    settings: Settings, inbox: Inbox, limits: None
+) -> None:
+    slow = {"address_failures_per_s": 0.01, "address_failures_burst": 60, "web_processes": 1}
+    made = create_app(settings.model_copy(update=slow))
+    client = made.test_client()
+    wrong = {"Authorization": "Bearer tk_wrong", "X-Forwarded-For": "203.0.113.7"}
+    try:
+        routes = [
+            (method, re.sub(r"<[^>]+>", "1", rule.rule))
+            for rule in made.url_map.iter_rules()
+            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+            if rule.rule.startswith("/v1")
+        ]
+        assert len(routes) > 30
+        # Somebody who writes another address before each request is still the same one.
+        assert {client.open(path, method=method, headers=wrong).status_code for method, path in routes} == {401}
+        seen = [client.get("/v1/priority/policy", headers=wrong).status_code for _ in range(60)]
+        assert set(seen) == {401, 429}
+        for method, path in routes:
+            assert client.open(path, method=method, headers=wrong).status_code == 429
+    finally:
+        made.extensions["receiver"].close()
 
 
 def test_the_document_names_every_route_and_says_no_release(client: FlaskClient, flask_app: Flask) -> None:

@@ -57,9 +57,7 @@ def list_sources() -> Response:
     wanted = asked.query(Query)
     after = asked.position(wanted.cursor, str) or [""]
     with transaction(receiver().resources.engine) as session:
-        found = [
-            source for source in endpoints.listed(session, after=after[0], limit=None) if entry.may_see(source.id)
-        ]
+        found = endpoints.listed(session, after=after[0], limit=wanted.limit + 1, source_ids=entry.sources())
     items = [views.source(source) for source in found[: wanted.limit]]
     more = len(found) > wanted.limit
     return asked.answer({"items": items, "next": asked.cursor(items[-1]["name"]) if more else None})

@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
@@ -139,6 +140,25 @@ def test_a_parameter_that_cannot_be_read_is_400(admin: Desk, path: str, query: s
 @pytest.mark.parametrize("query", ["since=yesterday", "actor=%00", "actor=a&actor=b", "until="])
 def test_an_audit_filter_that_cannot_be_read_is_400(admin: Desk, query: str) -> None:
     assert admin.refused("GET", f"/v1/audit?{query}") == (400, "field-invalid")
+
+
+def test_typed_rows_go_on_page_by_page_and_numbers_keep_their_digits(
+    admin: Desk, inbox: Inbox, resources: Resources
+) -> None:
+    for number in range(5):
+        data = {"id": f"sku-{number}", "sku": "s", "amount": Decimal("19.900000000000000001"), "currency": "EUR"}
+        process(resources, [inbox.pointer(incoming(entity_id=f"sku-{number}", data=data))])
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = admin.get(f"/v1/prices?limit=2&sku=s&currency=EUR&source=shop{cursor}")
+        seen += [price["entity_id"] for price in page["items"]]
+        assert {price["amount"] for price in page["items"]} == {"19.900000000000000001"}
+        if page["next"] is None:
+            break
+        cursor = f"&cursor={page['next']}"
+    assert seen == [f"sku-{number}" for number in range(5)]
+    assert admin.get("/v1/prices?sku=other")["items"] == []
 
 
 def test_the_audit_log_is_filtered_and_can_only_grow(admin: Desk, inbox: Inbox) -> None:
@@ -316,6 +336,27 @@ class TestFirstPartyEvents:
         assert (lead["event_id"], lead["entity_id"], lead["email"]) == (taken["id"], "l-1", "a@example.org")
         assert ("source.added", f"source:{FIRST_PARTY}") in actions(admin)
         assert admin.get(f"/v1/events/{taken['id']}")["external_id"] == "lead-1"
+
+    def test_leads_are_listed_newest_first_page_by_page_and_by_when_they_came(
+        self, admin: Desk, inbox: Inbox, resources: Resources
+    ) -> None:
+        for number in range(5):
+            lead = {**self.LEAD, "data": {"id": str(number), "email": f"{number}@example.org"}}
+            taken = admin.done("POST", "/v1/events", lead, status=202, Idempotency_Key=f"lead-{number}")
+            process(resources, [Pointer(uuid.UUID(taken["id"]), 0)])
+        seen: list[str] = []
+        cursor = ""
+        while True:
+            page = admin.get(f"/v1/leads?limit=2{cursor}")
+            seen += [lead["entity_id"] for lead in page["items"]]
+            if page["next"] is None:
+                break
+            cursor = f"&cursor={page['next']}"
+        assert seen == ["4", "3", "2", "1", "0"]
+        inbox.sql("UPDATE lead SET captured_at = '2020-01-01' WHERE entity_id = '3'")
+        for query, count in {"since=2021-01-01": 4, "until=2021-01-01T00:00:00%2B00:00": 1, "entity_id=3": 1}.items():
+            assert len(admin.get(f"/v1/leads?{query}")["items"]) == count
+        assert admin.refused("GET", "/v1/leads?cursor=WyJubyBpZCJd") == (400, "field-invalid")
 
     def test_the_first_party_source_has_a_webhook_that_refuses_everything(self, admin: Desk) -> None:
         admin.done("POST", "/v1/events", self.LEAD, status=202, Idempotency_Key="k")

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from app import endpoints, views
 from app.db import transaction
 from app.endpoints import Limit
-from app.errors import FieldInvalid, Rejected, SourceUnknown
+from app.errors import Rejected, SourceUnknown
 from app.models import Scope, Source
 from app.web.api import asked, entry, shapes
 from app.web.api.asked import Body, Query, Text
@@ -72,7 +72,7 @@ def add_source() -> Response:
     with transaction(receiver().resources.engine) as session:
         entry.sign_on(session)
         secret = new.secret.get_secret_value()
-        source = endpoints.add(session, receiver().vault, _clean(new.name), _clean(new.kind), secret, new.config)
+        source = endpoints.add(session, receiver().vault, new.name, new.kind, secret, new.config)
         session.refresh(source)
         return _answer(source, 201, Location=f"/v1/sources/{source.name}")
 
@@ -138,14 +138,6 @@ def remove_source(name: str) -> Response:
         _found(session, name)
         endpoints.remove(session, name)
     return Response(status=204)
-
-
-def _clean(text: str) -> str:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise FieldInvalid("a text isn't UTF-8") from None
-    return text
 
 
 def _found(session: Session, name: str) -> Source:

@@ -63,10 +63,10 @@ run "ruff check" ruff check --quiet .
 run "mypy" mypy
 run "import-linter" lint-imports --no-cache
 requirements "$work"
-# flower and gunicorn are programs of the Procfile; the demo signs with standardwebhooks, as real senders do; werkzeug is the half of Flask that Flask's own pages import from.
+# Of flask-openapi-swagger only the files are served; flower and gunicorn are programs of the Procfile; the demo signs with standardwebhooks, as real senders do; werkzeug is the half of Flask that Flask's own pages import from.
 run "deptry" deptry . --requirements-files "$work/requirements.txt" \
     --requirements-files-dev "$work/requirements-dev.txt" --extend-exclude 'tests|bench' \
-    --per-rule-ignores 'DEP002=flower|gunicorn|standardwebhooks,DEP003=werkzeug' \
+    --per-rule-ignores 'DEP002=flask-openapi-swagger|flower|gunicorn|standardwebhooks,DEP003=werkzeug' \
     --known-first-party app --known-first-party tasks --known-first-party config \
     --known-first-party deploy --known-first-party migrations --no-ansi
 run "compose schema" check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml

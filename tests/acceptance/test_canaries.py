@@ -86,7 +86,7 @@ def planted(system: System) -> Planted:
             "triggered_by": "currency.updated",
             "attempt": 1,
             "integration": {"id": "i"},
-            "payload": {"data": {"id": "1", "type": "currency", "code": "EUR", "note": secret[:3]}},
+            "payload": {"data": {"id": "1", "type": "currency", "code": "EUR", "note": f"the secret is {secret}"}},
             "configuration": {"url": "https://receiver.example/", "secret_key": secret},
         }
         sent = {"X-MOLTIN-SECRET-KEY": secret}

@@ -302,6 +302,16 @@ def test_whoever_moves_or_replays_is_in_the_audit_log(admin: Desk, inbox: Inbox,
     ]
 
 
+@pytest.mark.parametrize(
+    ("until", "status"), [("0565-10-07T13:13:56+19:36", 200), ("0001-01-01T00:00:00+14:00", 400), ("2020-01-01", 400)]
+)
+def test_a_time_is_any_offset_that_the_calendar_holds(admin: Desk, until: str, status: int) -> None:
+    move = {"filter": {"until": until}, "lane": "high"}
+    assert admin.call("POST", "/v1/reprioritisations", move).status_code == status
+    key = {"name": "ci", "scope": "read", "expires_at": "2999-10-07T13:13:56+19:36"}
+    assert admin.call("POST", "/v1/keys", key).status_code == 201
+
+
 def test_a_policy_that_is_set_is_in_the_audit_log_too(admin: Desk) -> None:
     document = admin.get("/v1/priority/policy")["policy"]
     admin.done("PUT", "/v1/priority/policy", document, status=200, If_Match="*")

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 
 import orjson
 from flask import Response, request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from app.errors import BodyMalformed, FieldInvalid
 from app.web.receive import read_body
@@ -36,6 +36,17 @@ def _time(value: object) -> object:
 
 Moment = Annotated[datetime, BeforeValidator(_time)]
 """A time in a query: RFC 3339; naive is UTC."""
+
+
+def _utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("it is beyond the calendar") from None
+
+
+Instant = Annotated[AwareDatetime, AfterValidator(_utc)]
+"""A time in a body: RFC 3339 with its offset. In UTC, since PostgreSQL takes no offset of 16 hours or more."""
 
 
 class Query(BaseModel):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Literal
 
 from flask import Blueprint, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 from sqlalchemy.orm import Session
 
 from app import audit, keys, views
@@ -13,7 +13,7 @@ from app.db import transaction
 from app.errors import FieldInvalid
 from app.models import ApiKey, Scope
 from app.web.api import asked, entry, shapes
-from app.web.api.asked import Body, Moment, Query, Text
+from app.web.api.asked import Body, Instant, Moment, Query, Text
 from app.web.api.described import described
 from app.web.receive import receiver
 
@@ -26,7 +26,7 @@ class _Create(Body):
     name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
     scope: Literal["read", "write", "admin"]
     sources: Annotated[list[Text], Field(min_length=1, max_length=1_000)] | None = None
-    expires_at: AwareDatetime | None = None
+    expires_at: Instant | None = None
 
 
 class _AuditQuery(Query):

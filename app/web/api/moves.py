@@ -4,7 +4,7 @@ import uuid
 from typing import Annotated, Any, Literal
 
 from flask import Blueprint, Response, g
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from app import audit, views
 from app.audit import Action
@@ -13,7 +13,7 @@ from app.inbox import read
 from app.inbox.reprioritise import Move, Wanted, matching, reprioritise, reprioritise_all
 from app.models import Lane
 from app.web.api import asked, desk, entry, shapes
-from app.web.api.asked import Body, Text
+from app.web.api.asked import Body, Instant, Text
 from app.web.api.described import described
 from app.web.receive import receiver
 
@@ -32,8 +32,8 @@ class _Filter(Body):
     entity_id: Text | None = None
     campaign: Text | None = None
     lane: _Name | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Instant | None = None
+    until: Instant | None = None
 
     def wanted(self) -> Wanted:
         """Return the filter as the inbox takes it."""

@@ -1,6 +1,10 @@
 """Owns one attempt at claimed events: apply them, and turn whatever fails into a retry or a dead event."""
 
+import time
+import uuid
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -34,6 +38,9 @@ _SHORT_RETRIES = 3
 _HOLD_S = 30
 """How long a worker holds its message while the database is away; after that the dispatcher brings it back."""
 _BUSY_WAIT_S = 0.1
+_TRANSACTION_S, _MESSAGE_S = 0.5, 4.0
+"""How long a batch's handlers may take in one transaction, and its transactions in all: well within the 5 s that a
+transaction may be idle, and within the lease."""
 _NOT_SHORT = (ClaimLost, Unavailable)
 Result = TypeVar("Result")
 
@@ -70,12 +77,19 @@ def attempt(resources: Resources, claimed: Claim) -> bool:
 def attempt_batch(resources: Resources, claimed: Claim) -> None:
     """Claim events and apply them in one transaction; where that fails each of them is tried alone.
 
+    Where their handlers are slow it takes several short ones, and gives back what it doesn't come to: a transaction
+    may not be idle for long, a lease ends, and who waits for these entities can't wait for them all.
+
     Raises:
         Unavailable: the database is away for too long; the leases bring the events back.
         SoftTimeLimitExceeded: it takes too long; the leases bring each event back, alone.
     """
+    began = time.monotonic()
     try:
-        held(lambda: _apply_with_retries(resources, claimed))
+        left = claimed.event_ids
+        while left and (left == claimed.event_ids or time.monotonic() - began < _MESSAGE_S):
+            todo = replace(claimed, event_ids=left)
+            left = held(partial(_apply_with_retries, resources, todo, within_s=_TRANSACTION_S))
     except (Unavailable, SoftTimeLimitExceeded):
         raise
     except ClaimLost:
@@ -89,6 +103,11 @@ def attempt_batch(resources: Resources, claimed: Claim) -> None:
             if alone is not None:
                 with structlog.contextvars.bound_contextvars(event_id=str(event_id)):
                     attempt(resources, alone)
+        return
+    if left:
+        with work(resources.engine) as session:
+            finish.give_back_untried(session, replace(claimed, event_ids=left))
+            wake(session)
 
 
 def held(step: Callable[[], Result]) -> Result:
@@ -106,14 +125,14 @@ def held(step: Callable[[], Result]) -> Result:
     return retrying(step)
 
 
-def _apply_with_retries(resources: Resources, claimed: Claim) -> None:
+def _apply_with_retries(resources: Resources, claimed: Claim, within_s: float | None = None) -> tuple[uuid.UUID, ...]:
     retrying = Retrying(
         retry=retry_if_exception(_is_short),
         stop=stop_after_attempt(_SHORT_RETRIES),
         wait=wait_random_exponential(multiplier=0.02, max=0.2),
         reraise=True,
     )
-    retrying(lambda: _apply_once(resources, claimed))
+    return retrying(lambda: _apply_once(resources, claimed, within_s))
 
 
 def _is_short(error: BaseException) -> bool:
@@ -125,18 +144,20 @@ def _policy(resources: Resources, entity_type: str) -> RetryPolicy:
     return RetryPolicy.of(resources.settings, handler_for(entity_type).retries)
 
 
-def _apply_once(resources: Resources, claimed: Claim) -> None:
+def _apply_once(resources: Resources, claimed: Claim, within_s: float | None) -> tuple[uuid.UUID, ...]:
+    """Apply claimed events in one transaction; return those that it didn't come to in time."""
     with work(resources.engine) as session:
         inbox.claim(session, claimed, resources.settings.lease_s)
         fenced = finish.fence(session, claimed)
         if any(one.attempts > _policy(resources, one.event.entity_type).max_attempts for one in fenced):
             raise _Exhausted("its worker died at every attempt")
         timely = [one for one in fenced if one.event.expired is None]
-        applied = apply(session, timely)
-        ended = [Ended(one.event, became) for one, became in zip(timely, applied, strict=True)]
+        applied = list(zip((one.event for one in timely), apply(session, timely, within_s), strict=True))
+        ended = [Ended(event, became) for event, became in applied if became is not None]
         ended += [Ended(one.event, _expired(one.event.expired)) for one in fenced if one.event.expired is not None]
         finish.finish_with_older(session, claimed.token, ended)
     ATTEMPTS.add("ended", count=len(ended))
+    return tuple(event.id for event, became in applied if became is None)
 
 
 def _expired(why: str) -> Applied:

@@ -4,6 +4,7 @@ What stands came with the fence, so every write travels with the COMMIT; only a 
 prices are in, asks for its source's options.
 """
 
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -71,10 +72,11 @@ class _Result:
     notes: list[dict[str, Any]] = field(default_factory=list)
 
 
-def apply(session: Executor, fenced: Sequence[Fenced]) -> list[Applied]:
+def apply(session: Executor, fenced: Sequence[Fenced], within_s: float | None = None) -> list[Applied | None]:
     """Apply events: the fact part of each exactly once, its state part if nothing newer stands.
 
-    Each entity is written once, as the last of its events leaves it, whatever their number.
+    Each entity is written once, as the last of its events leaves it, whatever their number. Once handlers have taken
+    ``within_s`` the entities that haven't had their turn are left alone: their events' place in the answer is None.
 
     Raises:
         Transient: a row that wasn't there has come meanwhile; nothing is kept.
@@ -85,22 +87,31 @@ def apply(session: Executor, fenced: Sequence[Fenced]) -> list[Applied]:
     results: dict[int, _Result] = {}
     for place in sorted(range(len(fenced)), key=lambda place: _position(fenced[place].event)):
         results[place] = _meet(fenced[place], said[place], place, standing)
-    kept, rows = [], []
-    for entity in standing.values():
+    kept: list[writes.Kept] = []
+    rows: list[Sequence[Row]] = []
+    left: set[writes.Owner] = set()
+    began = time.monotonic()
+    for owner, entity in standing.items():
         if entity.winner is not None:
+            if within_s is not None and kept and time.monotonic() - began > within_s:
+                left.add(owner)
+                continue
             event = fenced[entity.winner].event
             kept.append(writes.Kept(event, entity.state, entity.new))
-            rows.append(
-                _rows(event, said[entity.winner], results[entity.winner].notes, partial(_shop, session, event))
-            )
+            notes = results[entity.winner].notes
+            rows.append(_rows(event, said[entity.winner], notes, partial(_shop, session, event)))
     writes.entities(session, kept)
     writes.typed(session, kept, rows)
-    facts = [place for place, one in enumerate(fenced) if one.event.fact and not one.fact_known]
+    done = [place for place, one in enumerate(fenced) if writes.owner(one.event) not in left]
+    facts = [place for place in done if fenced[place].event.fact and not fenced[place].fact_known]
     writes.facts(session, [(fenced[place].event, said[place]) for place in facts])
     for place in facts:
         if handler_for(fenced[place].event.entity_type).asks:
             requests.record(session, fenced[place].event, said[place])
-    return [Applied(results[place].outcome, tuple(results[place].notes)) for place in range(len(fenced))]
+    ended: list[Applied | None] = [None] * len(fenced)
+    for place in done:
+        ended[place] = Applied(results[place].outcome, tuple(results[place].notes))
+    return ended
 
 
 def _meet(one: Fenced, said: JsonValue, place: int, standing: dict[writes.Owner, _Standing]) -> _Result:

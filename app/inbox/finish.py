@@ -80,6 +80,10 @@ UPDATE event SET status = 0, claim_token = NULL, lease_until = NULL, dispatched_
        error = :error, history = history || CAST(:notes AS jsonb)
 WHERE id = :id AND claim_token = :token
 """)
+_RETURN_UNTRIED = text("""
+UPDATE event SET status = 0, claim_token = NULL, lease_until = NULL, claimed_at = NULL, dispatched_at = NULL
+WHERE id = ANY(CAST(:ids AS uuid[])) AND claim_token = :token
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,13 @@ def tried(session: Executor, event_id: uuid.UUID) -> tuple[int, str]:
     """Return how many attempts an event has had, and its entity type: what decides on another."""
     row = session.execute(_TRIED, {"id": event_id}).one()
     return int(row[0]), str(row[1])
+
+
+def give_back_untried(session: Executor, claimed: Claim) -> None:
+    """Return claimed events that nobody came to, as if they had never been claimed."""
+    session.execute(
+        _RETURN_UNTRIED, {"ids": [str(event_id) for event_id in claimed.event_ids], "token": claimed.token}
+    )
 
 
 def finish_with_older(session: Executor, token: uuid.UUID, ended: Sequence[Ended]) -> None:

@@ -75,9 +75,9 @@ FENCES: tuple[Fence, ...] = (
         "the claim's token when an event is given back",
         "app/inbox/finish.py",
         'error = :error, history = history || CAST(:notes AS jsonb)\nWHERE id = :id AND claim_token = :token\n""")\n'
-        "\n\n@dataclass",
+        "_RETURN_UNTRIED",
         "error = :error, history = history || CAST(:notes AS jsonb)\nWHERE id = :id AND "
-        "coalesce(CAST(:token AS text), '') <> ''\n\"\"\")\n\n\n@dataclass",
+        "coalesce(CAST(:token AS text), '') <> ''\n\"\"\")\n_RETURN_UNTRIED",
         (*_in("integration/test_process", "test_a_frozen_worker_that_wakes_up_changes_nothing"), MACHINE),
     ),
     Fence(

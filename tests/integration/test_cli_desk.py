@@ -101,7 +101,7 @@ def test_help_alone_leads_there(path: tuple[str, ...]) -> None:
 
 
 def test_every_command_that_says_something_says_it_in_json_too() -> None:
-    plain = {"completion", "db upgrade", "dispatcher", "requests show", "secrets new-key", "send"}
+    plain = {"completion", "db upgrade", "dispatcher", "metrics", "requests show", "secrets new-key", "send"}
     plain |= {f"health {process_}" for process_ in ("beat", "dispatcher", "worker")}
     without = {
         " ".join(path)

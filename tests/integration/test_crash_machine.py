@@ -134,7 +134,7 @@ class Machine(RuleBasedStateMachine):
             with work(self.inbox.engine) as session:
                 fenced = finish.fence(session, frozen.claim)
                 applied = apply(session, fenced)
-                ended = [Ended(one.event, became) for one, became in zip(fenced, applied, strict=True)]
+                ended = [Ended(one.event, became) for one, became in zip(fenced, applied, strict=True) if became]
                 finish.finish_with_older(session, token, ended)
             assert {one.event.id for one in fenced} == holds, "a worker went on without its claim"
         except ClaimLost:

@@ -385,6 +385,7 @@ def test_a_worker_that_read_an_older_row_never_writes_over_a_newer_one(resources
     with work(inbox.engine) as session:
         (fenced,) = finish.fence(session, slow)
         (applied,) = apply(session, [fenced])
+        assert applied is not None
         quick.start()
         wait_until(lambda: inbox.sql(waits)[0][0] > 0 or not quick.is_alive())
         finish.finish_with_older(session, slow.token, [finish.Ended(fenced.event, applied)])

@@ -126,6 +126,25 @@ def test_each_line_about_an_event_names_it_and_none_is_said_of_what_went_well(
     assert None not in {event_id for _, event_id in said[2:]}
 
 
+def test_a_batch_with_slow_handlers_takes_several_short_transactions_and_gives_back_the_rest(
+    resources: Resources, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given handlers so slow that a transaction has time for one entity only
+    monkeypatch.setattr("tasks.attempt._TRANSACTION_S", 0)
+    pointers = [inbox.pointer(incoming(entity_id=f"{number}")) for number in range(10)]
+    process(resources, pointers[:5])
+    assert ends(inbox, *pointers[:5]) == [Outcome.APPLIED] * 5
+    assert inbox.sql("SELECT count(DISTINCT xmin::text) FROM event WHERE outcome = 1") == [(5,)]
+    # When not even a second transaction has time
+    monkeypatch.setattr("tasks.attempt._MESSAGE_S", 0)
+    process(resources, pointers[5:])
+    given_back = "SELECT count(*), status, attempts, claimed_at, dispatched_at FROM event WHERE outcome IS NULL"
+    assert inbox.sql(given_back + " GROUP BY 2, 3, 4, 5") == [(4, 0, 0, None, None)]
+    monkeypatch.undo()
+    process(resources, pointers)
+    assert ends(inbox, *pointers) == [Outcome.APPLIED] * 10
+
+
 def test_a_batch_that_takes_too_long_leaves_its_events_to_run_alone(
     resources: Resources, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -98,7 +98,7 @@ FILTERS: list[tuple[dict[str, Any], set[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("wanted", "moved"), FILTERS, ids=str)
+@pytest.mark.parametrize(("wanted", "moved"), FILTERS, ids=lambda value: "".join(sorted(map(str, value))) or "nobody")
 def test_each_filter_moves_what_it_names(inbox: Inbox, wanted: dict[str, Any], moved: set[str]) -> None:
     inbox.accept(
         incoming("log.written", "a"),
@@ -134,6 +134,8 @@ def test_thousands_move_in_batches_and_each_keeps_its_place(inbox: Inbox) -> Non
 def test_what_another_has_locked_for_a_moment_is_moved_all_the_same(inbox: Inbox) -> None:
     ids = [inbox.pointer(incoming("log.written", str(number))).event_id for number in range(3)]
     with Session(inbox.engine) as other:
+        # However long the move takes to give up, this one keeps its lock.
+        other.connection().exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         other.connection().exec_driver_sql(f"SELECT 1 FROM event WHERE id = '{ids[1]}' FOR UPDATE")
         moved: list[int] = []
         thread = threading.Thread(target=lambda: moved.append(move_all(inbox, ids=tuple(ids))))
@@ -147,6 +149,8 @@ def test_what_another_has_locked_for_a_moment_is_moved_all_the_same(inbox: Inbox
 def test_what_stays_locked_is_left(inbox: Inbox) -> None:
     ids = [inbox.pointer(incoming("log.written", str(number))).event_id for number in range(2)]
     with Session(inbox.engine) as other:
+        # However long the move takes to give up, this one keeps its lock.
+        other.connection().exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         other.connection().exec_driver_sql(f"SELECT 1 FROM event WHERE id = '{ids[1]}' FOR UPDATE")
         assert move_all(inbox, ids=tuple(ids)) == 1
 

@@ -45,9 +45,9 @@ _BUSY_STEP_S = 0.05
 """The step while due events wait behind a window."""
 _CLOSED_STEP_S = 0.025
 """The step while a lane is closed and nothing waits yet: what its next events may wait."""
-_OPEN_BELOW = {Lane.MEDIUM: 20, Lane.LOW: 20}
-"""With this many pointers out the less urgent lanes are closed: then the dispatcher puts many into one message, which
-costs little more than one, while a receiver would send each by itself."""
+_OPEN_BELOW = {Lane.HIGH: 8, Lane.MEDIUM: 20, Lane.LOW: 20}
+"""With this many pointers out a lane is closed: then the dispatcher puts many into one message, which costs little
+more than one, while a receiver would send each by itself. In high it says that one by one the workers are too slow."""
 _LOST_AT_MOST_S = 30.0
 _MIN_WINDOW = 200
 """Pointers a lane's queue may always hold: so that a burst after a quiet time isn't throttled by the quiet."""

@@ -115,6 +115,9 @@ def test_one_bad_event_harms_only_itself(resources: Resources, inbox: Inbox, mon
 def test_each_line_about_an_event_names_it_and_none_is_said_of_what_went_well(
     resources: Resources, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Loggers of its own: one that has logged before, in another test, keeps where it logged to.
+    for module in ("tasks.attempt", "tasks.process"):
+        monkeypatch.setattr(f"{module}._LOG", structlog.get_logger())
     monkeypatch.setitem(HANDLERS, "price", rows_but_for("bad", RuntimeError("a bug")))
     pointers = [inbox.pointer(incoming(entity_id=sku)) for sku in ("a", "bad", "z")]
     with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:

@@ -30,8 +30,6 @@ LATER: dict[str, Any] = {"later": True}
 AHEAD: dict[str, Any] = {"ahead": True}
 """The statement commits by itself, without waiting for the disk, ahead of the transaction whose first statement it
 travels with; its result isn't to be had."""
-ANEW = "/* anew */"
-"""Begins a statement that is planned each time: one that runs seldom, and whose best plan changes with the table."""
 _WITHOUT_WAITING = b"SET LOCAL synchronous_commit = off"
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)")
 _TYPED = re.compile(r"CAST\(:(\w+) AS ([\w\[\]]+)\)")

@@ -3,13 +3,15 @@
 An engine is made after the fork, never before: a socket shared by two processes corrupts both.
 """
 
+import select
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psycopg2
 import psycopg2.errors
-from sqlalchemy import Engine, create_engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -26,7 +28,8 @@ _CLASS_DATA, _CLASS_INTEGRITY, _CLASS_SYNTAX = "22", "23", "42"
 def make_engine(url: str, *, pool_size: int = 5, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> Engine:
     """Return an engine whose sessions can't wait for ever: for a lock 1 s, idle in a transaction 5 s.
 
-    A connection that is silently gone is noticed within about 5 s (TCP keepalives).
+    A connection that is silently gone is noticed within about 5 s (TCP keepalives), one that the server has closed
+    when it is taken out of the pool.
     """
     options = (
         f"-c lock_timeout={LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
@@ -37,7 +40,7 @@ def make_engine(url: str, *, pool_size: int = 5, statement_timeout_ms: int = STA
         # A plan that has to read a whole table counts as endlessly dear then, and would be compiled for 100 ms.
         "-c jit=off"
     )
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
@@ -53,6 +56,20 @@ def make_engine(url: str, *, pool_size: int = 5, statement_timeout_ms: int = STA
             "tcp_user_timeout": 5_000,
         },
     )
+
+    def check_out(connection: Any, *_: object) -> None:
+        # The server speaks to an idle connection only when it ends it: a look that costs no round trip.
+        inbound = select.poll()
+        inbound.register(connection.fileno(), select.POLLIN)
+        if inbound.poll(0):
+            try:
+                engine.dialect.do_ping(connection)
+            except psycopg2.Error as error:
+                # The others of the pool are gone, too.
+                raise InvalidatePoolError(str(error)) from error
+
+    event.listen(engine, "checkout", check_out)
+    return engine
 
 
 @contextmanager

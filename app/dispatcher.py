@@ -46,8 +46,9 @@ _BUSY_STEP_S = 0.05
 _CLOSED_STEP_S = 0.025
 """The step while a lane is closed and nothing waits yet: what its next events may wait."""
 _OPEN_BELOW = {Lane.HIGH: 8, Lane.MEDIUM: 20, Lane.LOW: 20}
-"""With this many pointers out a lane is closed: then the dispatcher puts many into one message, which costs little
-more than one, while a receiver would send each by itself. In high it says that one by one the workers are too slow."""
+"""With this many pointers out for each worker that listens a lane is closed: then the dispatcher puts many into one
+message, which costs little more than one, while a receiver would send each by itself. In high it says that one by one
+the workers are too slow."""
 _LOST_AT_MOST_S = 30.0
 _MIN_WINDOW = 200
 """Pointers a lane's queue may always hold: so that a burst after a quiet time isn't throttled by the quiet."""
@@ -153,11 +154,13 @@ class Dispatcher:
         if self._broker_up:
             taken = self._fill(load, window)
         behind = load.backlog and (not self._broker_up or len(taken) >= room)
-        is_open = self._broker_up and not behind and load.out + len(taken) < _OPEN_BELOW.get(lane, window)
+        workers = self._queues.get(lane, (0, 0))[0]
+        few = load.out + len(taken) < _OPEN_BELOW[lane] * max(1, workers)
+        is_open = self._broker_up and not behind and few
         is_open = is_open and max(load.out_by_source.values(), default=0) < window * _CROWDED
         if pulse or self._written.get(lane) != (is_open, window):
             with work(self.resources.engine) as session:
-                drain, workers = self._drain.get(lane, 0.0), self._queues.get(lane, (0, 0))[0]
+                drain = self._drain.get(lane, 0.0)
                 due.set_lane(session, load, is_open=is_open, window=window, drain_per_s=drain, workers=workers)
             self._written[lane] = (is_open, window)
         return behind

@@ -13,7 +13,8 @@ from sqlalchemy import Engine, text
 from app import endpoints
 from app.bare import Executor, work
 from app.db import transaction
-from app.inbox.store import prepare, store
+from app.inbox.prepare import prepare
+from app.inbox.store import store
 from app.incoming import Clock, Incoming, JsonObject, Operation, Version
 from app.lanes import Decision
 from app.models import Lane, Source

@@ -22,7 +22,8 @@ from app import endpoints
 from app.bare import work
 from app.cli.db import alembic_config
 from app.db import make_engine, transaction
-from app.inbox.store import NewEvent, prepare, store
+from app.inbox.prepare import NewEvent, prepare
+from app.inbox.store import store
 from app.incoming import Incoming, Operation, Version
 from app.lanes import prioritise
 from app.models import Source

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from app import endpoints
 from app.db import transaction
-from app.inbox.store import NewEvent, Stored, prepare, store
+from app.inbox.prepare import NewEvent, prepare
+from app.inbox.store import Stored, store
 from app.incoming import Incoming, JsonObject, Operation, Version
 from app.lanes import prioritise
 from app.models import Entity, Event, Source

@@ -8,7 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from sqlalchemy import text
@@ -90,6 +90,7 @@ def apply(session: Executor, fenced: Sequence[Fenced], within_s: float | None = 
     kept: list[writes.Kept] = []
     rows: list[Sequence[Row]] = []
     left: set[writes.Owner] = set()
+    shop = cache(partial(_shop, session))
     began = time.monotonic()
     for owner, entity in standing.items():
         if entity.winner is not None:
@@ -99,7 +100,7 @@ def apply(session: Executor, fenced: Sequence[Fenced], within_s: float | None = 
             event = fenced[entity.winner].event
             kept.append(writes.Kept(event, entity.state, entity.new))
             notes = results[entity.winner].notes
-            rows.append(_rows(event, said[entity.winner], notes, partial(_shop, session, event)))
+            rows.append(_rows(event, said[entity.winner], notes, partial(shop, event.source_id)))
     writes.entities(session, kept)
     writes.typed(session, kept, rows)
     done = [place for place, one in enumerate(fenced) if writes.owner(one.event) not in left]
@@ -149,8 +150,8 @@ def _rows(event: StoredEvent, data: JsonValue, notes: list[dict[str, Any]], shop
         return []
 
 
-def _shop(session: Executor, event: StoredEvent) -> Shop:
-    return Shop(session.execute(_SHOP, {"source_id": event.source_id}).scalar_one_or_none())
+def _shop(session: Executor, source_id: int) -> Shop:
+    return Shop(session.execute(_SHOP, {"source_id": source_id}).scalar_one_or_none())
 
 
 def _position(event: StoredEvent) -> Position:

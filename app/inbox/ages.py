@@ -4,13 +4,13 @@ from sqlalchemy import text
 
 from app.bare import Executor
 
-# A probe in event_lane_due_idx (hence lane + 0), and one in event_out_idx: as cheap behind a million events as behind
-# one. Of those whose pointer is out it counts from when it went out: their own time has no index.
+# A probe in event_lane_due_idx (hence status + 0), and one in event_out_idx: as cheap behind a million events as
+# behind one. Of those whose pointer is out it counts from when it went out: their own time has no index.
 _RECORD = text("""
 UPDATE lane l SET oldest_due_at = (
     SELECT min(f.due) FROM (
         SELECT (SELECT e.due_at FROM event e
-                WHERE e.lane + 0 = l.lane AND e.status = 0 AND e.dispatched_at IS NULL
+                WHERE e.lane = l.lane AND e.status + 0 = 0 AND e.dispatched_at IS NULL
                       AND e.due_at <= now() ORDER BY e.due_at LIMIT 1) AS due
         UNION ALL
         SELECT (SELECT e.dispatched_at FROM event e

@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from app.errors import Rejected
 from app.inbox.normalform import read_normal_form
-from app.inbox.store import Kept, NewEvent, Stored, prepare, store
+from app.inbox.prepare import NewEvent, prepare
+from app.inbox.store import Kept, Stored, store
 from app.inbox.wake import wake
 from app.incoming import Incoming, Version
 from app.models import Event, EventConflict, Resolution, Source

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, text
 
-from app.bare import ANEW, Executor
+from app.bare import Executor
 from app.inbox.wake import wake
 from app.models import Lane
 from app.pointers import Dispatch, Pointer
@@ -34,7 +34,7 @@ SELECT l.lane,
            SELECT e.source_id, count(*) FROM event e
            WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NOT NULL GROUP BY e.source_id) o),
            '{}') AS out,
-       coalesce((SELECT true FROM event e WHERE e.lane + 0 = l.lane AND e.status = 0 AND e.dispatched_at IS NULL
+       coalesce((SELECT true FROM event e WHERE e.lane = l.lane AND e.status + 0 = 0 AND e.dispatched_at IS NULL
                  AND e.due_at <= now() ORDER BY e.due_at LIMIT 1), false) AS backlog
 FROM lane l ORDER BY l.lane
 """)
@@ -100,11 +100,11 @@ _SET_LANE = text("""
 UPDATE lane SET open = :open, "window" = :window, out = :out, drain_per_s = :drain_per_s, workers = :workers,
        dispatcher_seen_at = clock_timestamp() WHERE lane = :lane
 """)
-# Planned anew each time: a plan from when the table was empty may read all that isn't due yet.
-_NEXT_DUE = text(f"""{ANEW}
+# The condition of event_lane_due_idx and of no other: however the table looks, there is no other plan.
+_NEXT_DUE = text("""
 SELECT extract(epoch FROM min(next.due_at) - clock_timestamp()) FROM lane l CROSS JOIN LATERAL (
     SELECT e.due_at FROM event e
-    WHERE e.lane + 0 = l.lane AND e.status = 0 AND e.dispatched_at IS NULL AND e.due_at > now()
+    WHERE e.lane = l.lane AND e.status + 0 = 0 AND e.dispatched_at IS NULL AND e.due_at > now()
     ORDER BY e.due_at LIMIT 1) next
 """)
 _FINISHED = text("""

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 
 from app.errors import Permanent, TiercelError, Unavailable
-from app.inbox.store import NewEvent, Stored
+from app.inbox.prepare import NewEvent
+from app.inbox.store import Stored
 
 _GROUP = 100
 _WAITING_AT_MOST = 2_000

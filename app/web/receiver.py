@@ -11,7 +11,8 @@ from app.db import make_engine
 from app.endpoints import Endpoint
 from app.errors import SecretMissing, SignatureInvalid, SourceNotReady, Unavailable
 from app.exposition import Exposition
-from app.inbox.store import EntangledKeys, Kept, NewEvent, Stored, prepare, store
+from app.inbox.prepare import NewEvent, prepare
+from app.inbox.store import EntangledKeys, Kept, Stored, store
 from app.incoming import Incoming
 from app.measures import RECEIVED
 from app.pointers import Dispatch, Pointer
@@ -106,14 +107,7 @@ class Receiver:
         Raises:
             Rejected: it is refused, by name. Unavailable: it can't be known to be kept.
         """
-        event = prepare(
-            incoming,
-            self.endpoints.policies.decide(incoming, kind=endpoint.kind.name, at=received_at),
-            source_id=endpoint.id,
-            revision=endpoint.revision,
-            received_at=received_at,
-            skew_s=self.resources.settings.version_skew_s,
-        )
+        event = self._prepared(endpoint, incoming, received_at)
         self.limits.admit(endpoint, event.decision.lane)
         (stored,) = self._commits.store([event])
         if stored.kept is Kept.SOURCE_CHANGED:

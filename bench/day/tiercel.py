@@ -97,7 +97,7 @@ class Tiercel:
                 self._publish(job, lane, dispatch.priority)
         behind = waits and len(taken) >= max(0, window - total)
         crowded = max(out.values(), default=0) >= window * _CROWDED
-        self._open[lane] = not behind and total + len(taken) < _OPEN_BELOW.get(lane, window) and not crowded
+        self._open[lane] = not behind and total + len(taken) < _OPEN_BELOW[lane] and not crowded
         return behind
 
     def _publish(self, job: Job, lane: Lane, priority: int) -> None:

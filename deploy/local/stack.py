@@ -91,6 +91,7 @@ class Services:
         except OSError:
             file.seek(0)
             by = file.read().strip() or "?"
+            file.close()
             advice = "stop that, or choose another TIERCEL_HOME"
             raise AlreadyRunning(f"{self.home} is in use by process {by}; {advice}") from None
         file.truncate(0)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -119,13 +120,38 @@ def test_a_lock_that_is_not_free_in_time_is_busy(table: Engine) -> None:
             connection.execute(COUNT)
 
 
-def test_a_connection_that_was_ended_is_unavailable_once_and_then_made_anew(table: Engine) -> None:
-    one = make_engine(table.url.render_as_string(hide_password=False), pool_size=2)
-    with statement(one) as connection:
-        backend = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+def end(table: Engine, backends: list[int]) -> None:
+    """End server processes, and come back when their last words are on the way."""
     with statement(table) as connection:
-        connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": backend})
+        connection.execute(
+            text("SELECT pg_terminate_backend(pid, 5000) FROM unnest(CAST(:pids AS int[])) AS pid"), {"pids": backends}
+        )
+
+
+BACKEND = text("SELECT pg_backend_pid()")
+
+
+def test_idle_connections_that_were_ended_are_made_anew_and_fail_nobody(table: Engine) -> None:
+    one = make_engine(table.url.render_as_string(hide_password=False), pool_size=4)
+    with ExitStack() as open_ones:
+        held = [open_ones.enter_context(statement(one)) for _ in range(4)]
+        backends = [bare.execute(BACKEND).scalar_one() for bare in held]
+    end(table, backends)
+    for open_one in (work, statement):
+        with open_one(one) as connection:
+            assert connection.execute(COUNT).scalar_one() == 0
+    with transaction(one) as session:
+        backend = session.execute(BACKEND).scalar_one()
+    end(table, [backend])
+    with transaction(one) as session:
+        assert session.execute(COUNT).scalar_one() == 0
+    one.dispose()
+
+
+def test_a_connection_that_was_ended_in_the_middle_is_unavailable_once_and_then_made_anew(table: Engine) -> None:
+    one = make_engine(table.url.render_as_string(hide_password=False), pool_size=2)
     with pytest.raises(Unavailable), work(one) as connection:
+        end(table, [connection.execute(BACKEND).scalar_one()])
         connection.execute(COUNT)
     assert count(one) == 0
     one.dispose()

@@ -5,6 +5,7 @@ import threading
 import pytest
 from sqlalchemy import text
 
+from app.broker import queue_name
 from app.dispatcher import Dispatcher
 from app.inbox.wake import CHANNEL
 from app.models import Lane, Outcome, Status
@@ -68,6 +69,27 @@ def test_a_queue_holds_no_more_than_its_window_and_the_most_urgent_go_first(
     taken = queues.take(Lane.HIGH)
     assert len(taken) == window < 500
     assert taken[0] == (urgent, 0)
+
+
+def test_a_lane_whose_workers_have_many_pointers_out_is_closed(
+    inbox: Inbox, dispatcher: Dispatcher, queues: Queues
+) -> None:
+    def is_open() -> bool:
+        dispatcher._pulse_at = 0
+        dispatcher.step()
+        found: bool = inbox.sql("SELECT open FROM lane WHERE lane = 0")[0][0]
+        return found
+
+    # Given as many pointers, each published by itself, as one worker may have out, and no worker at all
+    inbox.accept(*(incoming(entity_id=str(number)) for number in range(7)))
+    inbox.sql("UPDATE event SET dispatched_at = now()")
+    assert is_open()
+    inbox.sql("UPDATE event SET dispatched_at = now() WHERE id = :id", id=inbox.accept(incoming(entity_id="x"))[0].id)
+    assert not is_open()
+    # When two listen, they may have twice as many
+    for tag in ("one", "two"):
+        queues.channel.basic_consume(queue_name(Lane.HIGH), consumer_tag=tag, no_ack=True)
+    assert is_open()
 
 
 def test_a_window_grows_with_the_lanes_drain(inbox: Inbox, dispatcher: Dispatcher, queues: Queues) -> None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from app.errors import Permanent, Unavailable
-from app.inbox.store import Kept, NewEvent, Stored
+from app.inbox.prepare import NewEvent
+from app.inbox.store import Kept, Stored
 from app.models import Lane, Status
 from app.web.groupcommit import GroupCommit
 from app.web.watchdog import Watchdog

@@ -18,7 +18,10 @@ from tests.waiting import free_port, wait_until
 CONF = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 
-pytestmark = pytest.mark.skipif(NGINX is None or shutil.which("openssl") is None, reason="no nginx or no openssl here")
+# CI's script installs it where it may (.ci/run): there it must not be missing.
+INSTALLED = os.environ.get("CI") and os.geteuid() == 0
+MISSING = NGINX is None or shutil.which("openssl") is None
+pytestmark = pytest.mark.skipif(MISSING and not INSTALLED, reason="no nginx or no openssl here")
 
 
 @contextmanager

@@ -191,6 +191,12 @@ def explain(inbox: Inbox) -> Iterator[Callable[[str, dict[str, Any]], list[dict[
         connection.connection.commit()
 
 
+def vacuum(inbox: Inbox) -> None:
+    """Do what autovacuum may do at any moment."""
+    with inbox.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM ANALYZE event")
+
+
 STATEMENTS = {
     "take": due._TAKE,
     "sources": due._SOURCES,
@@ -210,12 +216,20 @@ def read_of_event(nodes: list[dict[str, Any]]) -> float:
     return float(sum(seen))
 
 
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("before", [False, True])
 def test_a_refill_reads_what_it_takes_and_not_what_waits(
-    inbox: Inbox, explain: Callable[[str, dict[str, Any]], list[dict[str, Any]]]
+    inbox: Inbox, explain: Callable[[str, dict[str, Any]], list[dict[str, Any]]], before: bool, after: bool
 ) -> None:
+    if before:  # after a quiet night
+        backlog(inbox, A, 500)
+        inbox.sql("UPDATE event SET status = 2, dispatched_at = now()")
+        vacuum(inbox)
     backlog(inbox, A, 3_000)
     backlog(inbox, B, 3_000)
     inbox.sql("UPDATE event SET due_at = now() + interval '1 hour' WHERE source_id = :b", b=B)
+    if after:
+        vacuum(inbox)
     backlog(inbox, C, 5)
     took = explain("take", {"lane": 0, "sources": [A, B, C], "quotas": [10, 10, 10]})
     # Fifteen are taken, by the choice and once more by their ids; at the most one look for each source and priority
@@ -232,7 +246,7 @@ def test_a_source_that_fills_half_a_window_by_itself_closes_the_lane(
     inbox: Inbox, resources: Resources, queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So many pointers out alone would close it, too.
-    monkeypatch.setattr("app.dispatcher._OPEN_BELOW", {})
+    monkeypatch.setattr("app.dispatcher._OPEN_BELOW", dict.fromkeys(Lane, 1_000))
     inbox.accept(*(incoming(entity_id=str(number)) for number in range(150)))
     dispatcher = Dispatcher(resources)
     dispatcher.step()

@@ -17,6 +17,7 @@ from app.inbox.tally import Measured, Step
 from app.measures import BUCKETS_S
 from app.models import Lane, Outcome
 from tests.factories import Inbox, incoming
+from tests.waiting import wait_until
 
 _END = text(
     "UPDATE event SET status = 2, outcome = :outcome, claimed_at = due_at + interval '40 ms', "
@@ -79,7 +80,8 @@ def test_a_transaction_that_began_long_before_the_count_moves_where_the_next_one
     with inbox.engine.begin() as open_meanwhile:
         began = open_meanwhile.execute(text("SELECT now()")).scalar_one()
         open_meanwhile.execute(_END, {"id": late, "outcome": int(Outcome.APPLIED)})
-        inbox.sql("SELECT pg_sleep(1.5)")
+        long_ago = "SELECT clock_timestamp() > CAST(:began AS timestamptz) + interval '1.5 s'"
+        wait_until(lambda: inbox.sql(long_ago, began=began)[0][0])
         count(inbox.engine)
         ((since,),) = inbox.sql("SELECT since FROM tally_mark")
         assert since <= began

@@ -1,0 +1,74 @@
+"""Owns prepare: what is kept of an event, fixed before it is stored: keys, fingerprint, version, finality. Pure."""
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from app.inbox.ids import new_event_id
+from app.inbox.schedule import Schedule, schedule_of
+from app.incoming import Clock, Incoming, Operation
+from app.jsontext import dump
+from app.lanes import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """One event, ready to be stored."""
+
+    id: uuid.UUID
+    source_id: int
+    revision: int
+    """The source's, when the event was verified."""
+    keys: tuple[bytes, ...]
+    """SHA-256 of each idempotency key; the first is the sender's own."""
+    fingerprint: bytes
+    payload: str
+    incoming: Incoming
+    decision: Decision
+    received_at: datetime
+    version: Decimal
+    quarantined: bool
+    final: bool
+    schedule: Schedule
+
+
+def prepare(  # noqa: PLR0913  # one event's facts
+    incoming: Incoming,
+    decision: Decision,
+    *,
+    source_id: int,
+    revision: int,
+    received_at: float,
+    skew_s: float,
+) -> NewEvent:
+    """Return what store keeps of an event. ``received_at`` in Unix seconds, ``skew_s`` the skew a version may have.
+
+    Raises:
+        FieldInvalid: the times between which the event is to be applied aren't times, or leave none.
+    """
+    arrival = Decimal(int(received_at * 1_000_000)) / 1_000_000
+    version = incoming.version
+    timed = version is not None and version.clock is Clock.TIME
+    bare = {name: value for name, value in incoming.payload.items() if name not in incoming.delivery_fields}
+    payload = dump(incoming.payload)
+    fingerprint = hashlib.sha256(payload if len(bare) == len(incoming.payload) else dump(bare)).digest()
+    keys = [b"id:" + incoming.external_id.encode()]
+    if incoming.content_key is not None:
+        keys.append(b"content:" + incoming.content_key.encode())
+    return NewEvent(
+        id=new_event_id(),
+        source_id=source_id,
+        revision=revision,
+        keys=tuple(hashlib.sha256(key).digest() for key in keys),
+        fingerprint=fingerprint,
+        payload=payload.decode(),
+        incoming=incoming,
+        decision=decision,
+        received_at=datetime.fromtimestamp(received_at, UTC),
+        version=arrival if version is None else version.order,
+        quarantined=timed and version is not None and version.order > arrival + Decimal(str(skew_s)),
+        final=version is None and incoming.operation is Operation.DELETE and not incoming.reuses_ids,
+        schedule=schedule_of(incoming),
+    )

@@ -8,12 +8,13 @@ from typing import Any
 
 import structlog
 from pydantic import ValidationError
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from app import audit
 from app.audit import Action
+from app.bare import Executor
 from app.errors import ConfigInvalid, SourceUnknown
 from app.models import Source
 from app.sources import KINDS, Kind
@@ -25,6 +26,7 @@ _SLOWEST_PER_S, _FASTEST_PER_S, _LARGEST_BURST = 0.01, 1_000_000, 10_000_000
 MOST_WEIGHT = 100
 FIRST_PARTY = "first-party"
 """The source of events that are posted to the desk under no other name."""
+_CHANGES = text("SELECT id, updated_at FROM source WHERE updated_at >= CAST(:since AS timestamptz)")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -252,6 +254,11 @@ def seal_anew(session: Session, vault: Vault, source_id: int) -> int:
     # Not another revision, and not another time of change: whatever is verified with them is verified the same.
     source.secrets = [{**kept, "sealed": vault.seal(vault.open(kept["sealed"]))} for kept in source.secrets]
     return len(source.secrets)
+
+
+def changes_since(session: Executor, since: datetime) -> frozenset[tuple[int, datetime]]:
+    """Return which sources changed at or after ``since``, and when each last did."""
+    return frozenset((row[0], row[1]) for row in session.execute(_CHANGES, {"since": since}))
 
 
 def changed_since(session: Session, vault: Vault, since: datetime) -> tuple[list[Endpoint], list[str], datetime]:

@@ -3,6 +3,7 @@
 Nothing is connected before the fork: preload_app stays off, so each process builds the receiver for itself.
 """
 
+import select
 import socket
 import struct
 import sys
@@ -21,7 +22,8 @@ bind = [f"{_host}:{_settings.port}"]
 # Room for the connections of a burst; the kernel caps it at net.core.somaxconn.
 backlog = 2048
 
-worker_class = "gthread"
+# On macOS, which has no epoll, whoever develops there gets gunicorn's own.
+worker_class = "app.web.server.EpollWorker" if hasattr(select, "epoll") else "gthread"
 workers = _settings.web_processes
 threads = _settings.web_threads
 # Idle keep-alive connections cost no thread, but each counts here.

@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Select, and_, select, text
 from sqlalchemy.orm import Session
 
+from app.bare import Executor
 from app.errors import Rejected
 from app.models import Entity, Event, Lane, Outcome, Source, Status
 
@@ -193,7 +194,7 @@ def lanes(session: Session) -> list[LaneView]:
     return [LaneView(Lane(row[0]), *_numbers(row[1:])) for row in session.execute(_LANES)]
 
 
-def liveness(session: Session) -> dict[Lane, Pulse]:
+def liveness(session: Executor) -> dict[Lane, Pulse]:
     """Return each lane as the dispatcher saw it; what one wrote more than 5 s ago says nothing."""
     return {
         Lane(lane): Pulse(workers, True, age) if alive else Pulse(0, False, None)  # noqa: FBT003

@@ -14,6 +14,7 @@ import structlog
 from sqlalchemy import Engine
 
 from app import endpoints
+from app.bare import statement
 from app.db import transaction
 from app.endpoints import Endpoint
 from app.errors import SourceDisabled, SourceNotReady, SourceUnknown, TiercelError, Unavailable
@@ -40,6 +41,8 @@ class EndpointCache:
         self._by_name: dict[str, Endpoint] = {}
         self._lanes: dict[Lane, Pulse] = {}
         self._seen = datetime.fromtimestamp(0, UTC) + _OVERLAP
+        self._taken: frozenset[tuple[int, datetime]] = frozenset()
+        """The changes that were found by the last look back."""
         self._read_at = float("-inf")
         """Monotonic time at which the newest finished reading began."""
         self._wanted = False
@@ -116,15 +119,19 @@ class EndpointCache:
         # Once a second is enough for policies, however often a flood of bad requests has the sources read.
         began = time.monotonic()
         policies_due = began - self._policies_read_at >= _EVERY_S - _AT_MOST_EVERY_S
-        with transaction(self._engine) as session:
-            lanes = read.liveness(session)
+        since = self._seen - _OVERLAP
+        with statement(self._engine) as bare:
+            lanes = read.liveness(bare)
             if policies_due:
                 # Before the sources: an event of a source that is known is decided by the policy live with it.
-                self.policies.read(session)
-            live, gone, seen = endpoints.changed_since(session, self._vault, self._seen - _OVERLAP)
-        known = {**self._by_name, **{endpoint.name: endpoint for endpoint in live}}
-        self._by_name = {name: endpoint for name, endpoint in known.items() if name not in gone}
-        self._seen = seen
+                self.policies.read(bare)
+            changes = endpoints.changes_since(bare, since)
+        if not changes <= self._taken:
+            with transaction(self._engine) as session:
+                live, gone, self._seen = endpoints.changed_since(session, self._vault, since)
+            known = {**self._by_name, **{endpoint.name: endpoint for endpoint in live}}
+            self._by_name = {name: endpoint for name, endpoint in known.items() if name not in gone}
+            self._taken = changes
         self._lanes = lanes
         if policies_due:
             self._policies_read_at = began

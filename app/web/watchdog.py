@@ -10,7 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-_TICK_S = 0.05
+_TICK_S = 0.1
+"""Each tick is a thread that wants Python's lock: as dear as half a request on a busy machine."""
 
 
 class Watchdog:

@@ -103,7 +103,7 @@ def test_senders_that_stop_in_the_middle_of_a_request_hold_the_door_for_seconds_
     head = "\r\n".join([*lines, "", "{"])
     threads = system.settings.web_processes * system.settings.web_threads
     with contextlib.ExitStack() as open_ones:
-        for number in range(3 * threads):
+        for number in range(threads + 16):
             half = open_ones.enter_context(socket.create_connection(address))
             half.sendall(head.encode() if number % 2 else b"P")
 

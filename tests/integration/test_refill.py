@@ -9,6 +9,7 @@ from sqlalchemy import text
 
 from app import bare
 from app.bare import work
+from app.db import make_engine
 from app.dispatcher import Dispatcher
 from app.inbox import deadlines, due
 from app.inbox.due import LaneLoad
@@ -16,6 +17,7 @@ from app.models import Lane
 from app.pointers import Dispatch
 from app.refill import Refill
 from app.resources import Resources
+from config.settings import Settings
 from tests.factories import Inbox, incoming
 from tests.queues import Queues
 
@@ -163,11 +165,12 @@ def test_what_is_not_due_takes_no_turn(inbox: Inbox, resources: Resources, refil
 
 
 @pytest.fixture
-def explain(inbox: Inbox) -> Iterator[Callable[[str, dict[str, Any]], list[dict[str, Any]]]]:
+def explain(inbox: Inbox, settings: Settings) -> Iterator[Callable[[str, dict[str, Any]], list[dict[str, Any]]]]:
     """What returns each node of a plan as it ran, planned as the dispatcher plans: once, while the table is empty."""
     prepared = {name: bare._prepared(statement.text) for name, statement in STATEMENTS.items()}
     values = {"lane": 0, "sources": [1], "quotas": [1], "step": 1, "from": [0], "within_s": 60}
-    with inbox.engine.connect() as connection:
+    own = make_engine(settings.database_url, pool_size=1)
+    with own.connect() as connection:
         cursor = connection.connection.cursor()
         for statement in prepared.values():
             if statement.definition:
@@ -187,8 +190,7 @@ def explain(inbox: Inbox) -> Iterator[Callable[[str, dict[str, Any]], list[dict[
             return found
 
         yield nodes
-        cursor.execute("DEALLOCATE ALL")
-        connection.connection.commit()
+    own.dispose()
 
 
 def vacuum(inbox: Inbox) -> None:

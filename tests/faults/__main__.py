@@ -4,18 +4,21 @@ Exit status 0 when nothing was lost, applied twice or wrong, and everything was 
 """
 
 import argparse
+import json
 import os
 import re
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
 from app.models import Outcome
-from tests.faults.injections import FAULTS, Fault
+from tests.faults.injections import FAULTS
 from tests.faults.poison import ENDLESS, POISONS, poisoned
 from tests.faults.run import Result, run
 from tests.faults.system import ROOT, System
@@ -29,23 +32,35 @@ def main() -> int:
     """Run the faults and return the exit status."""
     words = _arguments()
     console = Console(width=200)
-    results: list[Result] = []
-    began = time.monotonic()
-    wanted = [fault for fault in FAULTS if re.search(words.only, fault.name)]
+    results: dict[str, Result] = {}
+    before = json.loads(words.results.read_text()) if words.results and words.results.exists() else {}
+    took_min, began = float(before.get("took_min", 0)), time.monotonic()
+    for kept in before.get("results", ()):
+        results[kept["fault"]] = Result(**{**kept, "refused": Counter(kept["refused"])})
     with tempfile.TemporaryDirectory(prefix="tiercel-faults-") as folder:
         Path(folder).chmod(0o711)
-        for result in _all(Path(folder), wanted, words):
-            results.append(result)
+        for result in _all(Path(folder), words):
+            results[result.fault] = result
+            if words.results:
+                kept = {
+                    "took_min": took_min + (time.monotonic() - began) / 60,
+                    "results": [*map(asdict, results.values())],
+                }
+                words.results.write_text(json.dumps(kept))
             console.print(_line(result), highlight=False)
             for difference in result.differences[:10]:
                 console.print(f"    {difference}", style="red", highlight=False, markup=False)
-    took_min = (time.monotonic() - began) / 60
-    text = _table(results, words, took_min)
+    took_min += (time.monotonic() - began) / 60
+    order = [fault.name for fault in FAULTS]
+    ranked = sorted(
+        results.values(), key=lambda result: order.index(result.fault) if result.fault in order else len(order)
+    )
+    text = _table(ranked, words, took_min)
     if words.write:
         page = _PAGE.read_text()
         _PAGE.write_text(f"{page.partition(_BEGIN)[0]}{_BEGIN}\n\n{text}\n{_END}{page.partition(_END)[2]}")
     console.print(text, highlight=False, markup=False)
-    return 0 if all(_holds(result) for result in results) else 1
+    return 0 if all(map(_holds, ranked)) else 1
 
 
 def _arguments() -> argparse.Namespace:
@@ -55,17 +70,19 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=2026, help="the same seed plans the same events (%(default)s)")
     parser.add_argument("--only", default="", help="faults whose name this regular expression finds")
     parser.add_argument("--write", action="store_true", help="write the table into docs/reliability.md")
+    parser.add_argument("--results", type=Path, help="a file of results: earlier ones of other faults are kept")
     return parser.parse_args()
 
 
-def _all(home: Path, faults: Sequence[Fault], words: argparse.Namespace) -> Iterator[Result]:
+def _all(home: Path, words: argparse.Namespace) -> Iterator[Result]:
+    seeds = {fault.name: words.seed + number for number, fault in enumerate(FAULTS)}
     for proxied in (False, True):
-        of_kind = [fault for fault in faults if fault.proxied is proxied]
+        of_kind = [fault for fault in FAULTS if fault.proxied is proxied and re.search(words.only, fault.name)]
         if not of_kind:
             continue
         with System(home / ("proxied" if proxied else "direct"), proxied=proxied, standby=True) as system:
-            for number, fault in enumerate(of_kind):
-                yield run(system, fault, seed=words.seed + number, count=words.count, rate=words.rate)
+            for fault in of_kind:
+                yield run(system, fault, seed=seeds[fault.name], count=words.count, rate=words.rate)
     if re.search(words.only, "poison"):
         with System(home / "poison") as system:
             for nouns in (POISONS, (ENDLESS,)):

@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -44,7 +43,7 @@ def main() -> int:
             if words.results:
                 kept = {
                     "took_min": took_min + (time.monotonic() - began) / 60,
-                    "results": [*map(asdict, results.values())],
+                    "results": [*map(vars, results.values())],
                 }
                 words.results.write_text(json.dumps(kept))
             console.print(_line(result), highlight=False)

@@ -25,7 +25,7 @@ _WINDOW_S = 1.0
 _DRAIN_S = 120.0
 
 
-@dataclass(slots=True)
+@dataclass
 class Result:
     """What came of one fault."""
 

@@ -62,7 +62,10 @@ limit_request_line = 4094
 limit_request_fields = 100
 limit_request_field_size = 8190
 
-# Who speaks is a proxy's business only where FORWARDED_ALLOW_IPS says so (gunicorn's default: loopback).
+# gunicorn believes SCRIPT_NAME and PATH_INFO from whoever connects over loopback, as a proxy of this machine does for
+# everybody: a stranger could have one path answered by another's route, or a 500. We have no prefix, ask no scheme.
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
 accesslog = None
 errorlog = "-"
 loglevel = "warning" if _settings.log_level.upper() in {"INFO", "WARNING"} else _settings.log_level.lower()

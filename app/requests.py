@@ -5,8 +5,10 @@ there is. A request that would erase a whole source is carried out without a per
 name the same shop: one app's secret may sign for many.
 """
 
+import uuid
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -22,19 +24,53 @@ from app.models import RequestKind, RequestStatus, SenderRequest, Source
 
 _LOG = structlog.get_logger()
 _BATCH = 2_000
-_OPEN = (RequestStatus.WAITING, RequestStatus.CONFIRMED)
+OPEN = (RequestStatus.WAITING, RequestStatus.CONFIRMED)
 
 
 class RequestUnknown(Rejected):
     """No open request of this number."""
 
 
-def listed(session: Session, *, every: bool) -> Sequence[tuple[SenderRequest, str]]:
-    """Return the requests with their sources' names, newest first: the open ones, or every one."""
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which requests to list; None doesn't filter."""
+
+    source: str | None = None
+    statuses: tuple[RequestStatus, ...] | None = None
+    source_ids: tuple[int, ...] | None = None
+
+
+def listed(
+    session: Session, wanted: Wanted, *, after: int | None = None, limit: int | None = None
+) -> Sequence[tuple[SenderRequest, str]]:
+    """Return requests with their sources' names, newest first; at most ``limit``, those after an id."""
     statement = select(SenderRequest, Source.name).join(Source, Source.id == SenderRequest.source_id)
-    if not every:
-        statement = statement.where(SenderRequest.status.in_([int(status) for status in _OPEN]))
-    return [(row[0], row[1]) for row in session.execute(statement.order_by(SenderRequest.id.desc()))]
+    if wanted.source is not None:
+        statement = statement.where(Source.name == wanted.source)
+    if wanted.statuses is not None:
+        statement = statement.where(SenderRequest.status.in_([int(status) for status in wanted.statuses]))
+    if wanted.source_ids is not None:
+        statement = statement.where(SenderRequest.source_id.in_(wanted.source_ids))
+    if after is not None:
+        statement = statement.where(SenderRequest.id < after)
+    return [(row[0], row[1]) for row in session.execute(statement.order_by(SenderRequest.id.desc()).limit(limit))]
+
+
+def known(session: Session, request_id: int) -> SenderRequest:
+    """Return a request, open or not, to look at.
+
+    Raises:
+        RequestUnknown: there is none of this number.
+    """
+    request = session.get(SenderRequest, request_id)
+    if request is None:
+        raise RequestUnknown
+    return request
+
+
+def source_name(session: Session, request: SenderRequest) -> str:
+    """Return the name of the source whose sender asked."""
+    return session.get_one(Source, request.source_id).name
 
 
 def find(session: Session, request_id: int) -> SenderRequest:
@@ -44,37 +80,56 @@ def find(session: Session, request_id: int) -> SenderRequest:
         RequestUnknown: there is none of this number.
     """
     request = session.get(SenderRequest, request_id, with_for_update=True)
-    if request is None or request.status not in _OPEN:
+    if request is None or request.status not in OPEN:
         raise RequestUnknown
     return request
 
 
 def held(session: Session, request: SenderRequest) -> dict[str, Any]:
     """Return what is kept of the customer whom a request is about."""
-    keys = (
-        erase.customer_keys(session, request.source_id, request.subject) if request.subject.get("customer_id") else []
-    )
-    return erase.listed(session, request.source_id, keys)
+    return erase.listed(session, request.source_id, _keys(session, request))
 
 
-def confirm(session: Session, request_id: int, who: str) -> None:
+def held_entities(
+    session: Session, request: SenderRequest, *, after: Sequence[str] | None, limit: int
+) -> list[dict[str, Any]]:
+    """Return a page of the entities kept of that customer, those after a (type, id); data is JSON text."""
+    return erase.entities_of(session, request.source_id, _keys(session, request), after=after, limit=limit)
+
+
+def held_events(
+    session: Session, request: SenderRequest, *, after: uuid.UUID | None, limit: int
+) -> list[dict[str, Any]]:
+    """Return a page of the events that brought it, those after an id."""
+    return erase.events_of(session, request.source_id, _keys(session, request), after=after, limit=limit)
+
+
+def _keys(session: Session, request: SenderRequest) -> erase.Keys:
+    if not request.subject.get("customer_id"):
+        return []
+    return erase.customer_keys(session, request.source_id, request.subject)
+
+
+def confirm(session: Session, request_id: int, who: str) -> SenderRequest:
     """Let a request be carried out at once. Raises what ``find`` raises."""
     request = find(session, request_id)
     request.status, request.decided_by = RequestStatus.CONFIRMED, who
+    return request
 
 
-def dismiss(session: Session, request_id: int, who: str) -> None:
+def dismiss(session: Session, request_id: int, who: str) -> SenderRequest:
     """End a request without doing it. Raises what ``find`` raises."""
     request = find(session, request_id)
     request.status, request.decided_by, request.done_at = RequestStatus.DISMISSED, who, func.now()
     if request.kind is RequestKind.LEAVE:
         session.get_one(Source, request.source_id, with_for_update=True).leaving_since = None
+    return request
 
 
 def carry_out_due(engine: Engine, grace: timedelta) -> int:
     """Carry out every request that is confirmed or whose grace is over; return how many were done."""
     with transaction(engine) as session:
-        statement = select(SenderRequest).where(SenderRequest.status.in_([int(status) for status in _OPEN]))
+        statement = select(SenderRequest).where(SenderRequest.status.in_([int(status) for status in OPEN]))
         is_over = SenderRequest.received_at <= func.now() - grace
         due = [request.id for request in session.scalars(statement.where(_confirmed() | is_over))]
     return sum(carry_out(engine, request_id) for request_id in sorted(due))
@@ -90,7 +145,7 @@ def carry_out(engine: Engine, request_id: int) -> bool:
     while True:
         with transaction(engine) as session:
             request = session.get(SenderRequest, request_id, with_for_update={"skip_locked": True})
-            if request is None or request.status not in _OPEN or not _may(session, request):
+            if request is None or request.status not in OPEN or not _may(session, request):
                 return False
             step = _step(session, request)
             gone.update(step)

@@ -8,7 +8,7 @@ import orjson
 from app.inbox import read, replays
 from app.inbox.kpis import Kpis
 from app.inbox.read import LaneView
-from app.models import ApiKey, Audit, Entity, Event, EventConflict, Replay, Source
+from app.models import ApiKey, Audit, Entity, Event, EventConflict, Replay, RequestKind, SenderRequest, Source
 
 
 def event(event: Event, source: str) -> dict[str, Any]:
@@ -152,6 +152,27 @@ def replay(replay: Replay) -> dict[str, Any]:
         "created_at": replay.created_at,
         "finished_at": replay.finished_at,
     }
+
+
+def sender_request(request: SenderRequest, source: str) -> dict[str, Any]:
+    """Return what a sender asked, and what became of it."""
+    return {
+        "id": request.id,
+        "source": source,
+        "kind": request_kind(request.kind),
+        "status": request.status.name.lower(),
+        "subject": request.subject,
+        "event_id": str(request.event_id),
+        "received_at": request.received_at,
+        "decided_by": request.decided_by,
+        "done_at": request.done_at,
+        "result": request.result,
+    }
+
+
+def request_kind(kind: RequestKind) -> str:
+    """Return what a sender asks, in words."""
+    return kind.name.lower().replace("_", " ")
 
 
 def conflict(conflict: EventConflict, first: Event | None, source: str | None) -> dict[str, Any]:

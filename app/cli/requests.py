@@ -1,21 +1,21 @@
 """Owns ``tiercel requests``: what senders ask besides taking events, and a person's word on it."""
 
 import getpass
-from typing import Any
 
 import click
 import orjson
 
-from app import audit, requests
+from app import audit, requests, views
 from app.audit import Action
 from app.cli import given, show
 from app.cli.connect import opened, read_settings, session
+from app.cli.groups import Group
 from app.cli.policygiven import author
 from app.db import transaction
-from app.models import RequestKind, SenderRequest
+from app.requests import OPEN, Wanted
 
 
-@click.group("requests")
+@click.group("requests", cls=Group)
 def group() -> None:
     """What senders ask: to leave, to erase, to list."""
 
@@ -26,7 +26,8 @@ def group() -> None:
 def list_(every: bool, as_json: bool) -> None:
     """List the requests that wait, newest first."""
     with session(read_settings()) as open_session:
-        shown = [_view(request, source) for request, source in requests.listed(open_session, every=every)]
+        wanted = Wanted(statuses=None if every else OPEN)
+        shown = [views.sender_request(request, source) for request, source in requests.listed(open_session, wanted)]
     if as_json:
         show.json(shown)
         return
@@ -58,7 +59,7 @@ def confirm(request_id: int, yes: bool, as_json: bool) -> None:
         if not yes:
             if not given.is_terminal():
                 raise click.UsageError("this can't be undone; say --yes to do it without being asked")
-            click.confirm(f"{_word(kind)}: do it? It can't be undone.", abort=True)
+            click.confirm(f"{views.request_kind(kind)}: do it? It can't be undone.", abort=True)
         with transaction(engine) as open_session:
             requests.confirm(open_session, request_id, getpass.getuser())
             audit.record(open_session, Action.REQUEST_CONFIRMED, f"request:{request_id}", actor=author())
@@ -81,22 +82,3 @@ def dismiss(request_id: int, as_json: bool) -> None:
         show.json({"id": request_id, "dismissed": True})
     else:
         click.echo(f"request {request_id} is dismissed")
-
-
-def _word(kind: RequestKind) -> str:
-    return kind.name.lower().replace("_", " ")
-
-
-def _view(request: SenderRequest, source: str) -> dict[str, Any]:
-    return {
-        "id": request.id,
-        "source": source,
-        "kind": _word(request.kind),
-        "status": request.status.name.lower(),
-        "subject": request.subject,
-        "event_id": str(request.event_id),
-        "received_at": request.received_at,
-        "decided_by": request.decided_by,
-        "done_at": request.done_at,
-        "result": request.result,
-    }

@@ -4,6 +4,7 @@ An erased entity stays as a final tombstone without data, so that no late or rep
 event keeps its row, key and outcome, and loses its body.
 """
 
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,8 +48,14 @@ _LEFT = text("""
 SELECT EXISTS (SELECT 1 FROM event WHERE source_id = :source_id AND received_at <= :until AND id <> :event_id
                AND (payload <> '{}' OR status < 2))
 """)
-_DATA = text(f"SELECT entity_type, entity_id, data FROM entity WHERE {_MINE} AND data IS NOT NULL ORDER BY 1, 2")
-_EVENTS = text(f"SELECT id, type, received_at FROM event WHERE {_MINE} AND payload <> '{{}}' ORDER BY id")
+_DATA = text(f"""
+SELECT entity_type, entity_id, data FROM entity WHERE {_MINE} AND data IS NOT NULL
+AND (entity_type, entity_id) > (:after_type, :after_id) ORDER BY 1, 2 LIMIT :limit
+""")
+_EVENTS = text(f"""
+SELECT id, type, received_at FROM event WHERE {_MINE} AND payload <> '{{}}' AND id > :after ORDER BY id LIMIT :limit
+""")
+_FIRST = uuid.UUID(int=0)
 _OWNED = sorted(model.__tablename__ for model in Owned.__subclasses__() if issubclass(model, Base))
 _TABLES = (*_OWNED, "lead", "fact", "entity")
 
@@ -75,10 +82,24 @@ WHERE source_id = :source_id AND entity_type = 'segment_membership' AND entity_i
 
 def listed(session: Executor, source_id: int, keys: Keys) -> dict[str, Any]:
     """Return what is kept of these entities: their data as canonical JSON text, and the events that brought it."""
-    values = _values(source_id, keys)
-    entities = [{"type": row[0], "id": row[1], "data": row[2]} for row in session.execute(_DATA, values)]
-    events = [{"id": str(row[0]), "type": row[1], "received_at": row[2]} for row in session.execute(_EVENTS, values)]
-    return {"entities": entities, "events": events}
+    return {"entities": entities_of(session, source_id, keys), "events": events_of(session, source_id, keys)}
+
+
+def entities_of(
+    session: Executor, source_id: int, keys: Keys, *, after: Sequence[str] | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Return the entities that still have data, by type and id: at most ``limit``, those after a (type, id)."""
+    after_type, after_id = after or ("", "")
+    values = {**_values(source_id, keys), "after_type": after_type, "after_id": after_id, "limit": limit}
+    return [{"type": row[0], "id": row[1], "data": row[2]} for row in session.execute(_DATA, values)]
+
+
+def events_of(
+    session: Executor, source_id: int, keys: Keys, *, after: uuid.UUID | None = None, limit: int | None = None
+) -> list[dict[str, Any]]:
+    """Return the events that still have a body, the oldest first: at most ``limit``, those after an id."""
+    values = {**_values(source_id, keys), "after": after or _FIRST, "limit": limit}
+    return [{"id": str(row[0]), "type": row[1], "received_at": row[2]} for row in session.execute(_EVENTS, values)]
 
 
 def entities(session: Executor, source_id: int, event_id: object, keys: Keys) -> dict[str, int]:

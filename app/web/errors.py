@@ -27,6 +27,7 @@ from app.inbox.replays import ReplayDiffers, ReplayUnknown
 from app.inbox.reprioritise import NotWaiting
 from app.keys import KeyInvalid, KeyUnknown, ScopeMissing
 from app.priorities.versions import NoCandidate, PolicyChanged, PolicyUnknown, VersionMissing
+from app.requests import RequestUnknown
 from app.web.api.sources import SourceChanged
 from app.web.limits.refusals import RateLimited
 
@@ -56,6 +57,7 @@ STATUSES: dict[type[TiercelError], int] = {
     PolicyChanged: 412,
     VersionMissing: 428,
     ReplayUnknown: 404,
+    RequestUnknown: 404,
     ReplayDiffers: 409,
     NotQuarantined: 409,
     ConflictUnknown: 404,

@@ -5,13 +5,13 @@ from flask import Flask, Response, request
 from app.resources import Resources
 from app.vault import Vault
 from app.web import health, measured, receive
-from app.web.api import desk, events, idempotency, keys, moves, pages, priority, replays, sources, typed
+from app.web.api import desk, events, idempotency, keys, moves, pages, priority, replays, requests, sources, typed
 from app.web.errors import handle_errors
 from app.web.measured import measure
 from app.web.receiver import Receiver
 from config.settings import Settings
 
-MODULES = (receive, health, measured, pages, desk, events, moves, replays, typed, priority, sources, keys)
+MODULES = (receive, health, measured, pages, desk, events, moves, replays, typed, priority, sources, keys, requests)
 """Where the routes are."""
 
 

@@ -2,6 +2,9 @@
 
 import base64
 import binascii
+import re
+import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -49,11 +52,23 @@ Instant = Annotated[AwareDatetime, AfterValidator(_utc)]
 """A time in a body: RFC 3339 with its offset. In UTC, since PostgreSQL takes no offset of 16 hours or more."""
 
 
+def _whole(value: object) -> object:
+    # To JSON 5.0 is as whole as 5; true and "5" are no numbers.
+    if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
+        raise ValueError("it is a whole number")
+    return int(value)
+
+
+Whole = BeforeValidator(_whole)
+"""Marks a whole number in a body; to be named behind its bounds, as in ``Annotated[int, Field(ge=1), Whole]``."""
+
+
 class Query(BaseModel):
     """The parameters that every list takes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    limit: Annotated[int, BeforeValidator(_number), Field(ge=1, le=MOST)] = 100
+    # The bounds first: behind a validator pydantic gives JSON schema its own words for them, which mean nothing there.
+    limit: Annotated[int, Field(ge=1, le=MOST), BeforeValidator(_number)] = 100
     cursor: Text | None = None
 
 
@@ -112,6 +127,18 @@ def checked(model: type[Given], given: Any) -> Given:
         raise FieldInvalid(wrong) from None
 
 
+def if_match() -> str | None:
+    """Return the header If-Match, if there is one (RFC 9110, 13.1.1).
+
+    Raises:
+        FieldInvalid: it is empty. Taken for none, it would change what somebody meant to protect.
+    """
+    given = request.headers.get("If-Match")
+    if given is not None and not given.strip():
+        raise FieldInvalid("If-Match is empty: it is an ETag, or *")
+    return None if given is None else given.strip()
+
+
 def cursor(*position: object) -> str:
     """Return the opaque text for a position in a list."""
     return base64.urlsafe_b64encode(orjson.dumps(position)).decode().rstrip("=")
@@ -137,6 +164,34 @@ def position(given: str | None, *types: type) -> list[Any] | None:
 
 def _fits(part: object) -> bool:
     return "\x00" not in part if isinstance(part, str) else not isinstance(part, int) or abs(part) < 2**31
+
+
+def not_null(form: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a field's JSON schema without null: where a thing that isn't there is how null is said."""
+    plain = {key: value for key, value in form.items() if key not in {"title", "default", "description"}}
+    options = [option for option in plain.get("anyOf", []) if option != {"type": "null"}]
+    return options[0] if len(options) == 1 else plain
+
+
+_ROW_ID = re.compile(r"[1-9][0-9]{0,9}")
+_LARGEST_ROW_ID = 2**31 - 1
+
+
+def row_id(text: str) -> int | None:
+    """Return the number of a row in a path; None where no row can have it."""
+    return int(text) if _ROW_ID.fullmatch(text) and int(text) <= _LARGEST_ROW_ID else None
+
+
+def event_position(text: str) -> uuid.UUID:
+    """Return the event's id in a cursor.
+
+    Raises:
+        FieldInvalid: it isn't one.
+    """
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise FieldInvalid("cursor isn't one that this API gave") from None
 
 
 def answer(body: object, status: int = 200, **headers: str) -> Response:

@@ -19,7 +19,6 @@ from app.web.receive import receiver
 
 blueprint = Blueprint("desk_keys", __name__, url_prefix="/v1")
 blueprint.before_request(entry.check_key)
-_LARGEST_ID = 2**31 - 1
 
 
 class _Create(Body):
@@ -102,9 +101,10 @@ def list_audit() -> Response:
 
 
 def _id(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:11]) <= _LARGEST_ID):
+    found = asked.row_id(text)
+    if found is None:
         raise keys.KeyUnknown
-    return int(text)
+    return found
 
 
 def _made(session: Session, key: str, row: ApiKey) -> Response:

@@ -180,6 +180,37 @@ class AuditEntry(Shape):
     detail: dict[str, Any]
 
 
+class SenderRequest(Shape):
+    """What a sender asked besides taking events, and what became of it."""
+
+    id: int
+    source: str
+    kind: Literal["leave", "erase customer", "erase shop", "list customer"]
+    status: Literal["waiting", "confirmed", "done", "dismissed"]
+    subject: dict[str, Any] = Field(description="Whom it is about: ids, and a customer's email until it is done.")
+    event_id: UUID
+    received_at: datetime
+    decided_by: str | None = Field(description="Who confirmed or dismissed it; null where its grace ended.")
+    done_at: datetime | None
+    result: dict[str, Any] = Field(description="How much was erased.")
+
+
+class HeldEntity(Shape):
+    """One entity that is kept of a customer."""
+
+    type: str
+    id: str
+    data: Any
+
+
+class HeldEvent(Shape):
+    """One event that brought something that is kept of a customer."""
+
+    id: UUID
+    type: str
+    received_at: datetime
+
+
 class Forecast(Shape):
     """What a replay would do."""
 

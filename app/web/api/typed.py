@@ -1,6 +1,5 @@
 """Owns the desk's lists of typed rows: campaigns, promotions, prices, segments, content, currencies and leads."""
 
-import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +7,6 @@ from flask import Blueprint, Response
 from pydantic import create_model
 
 from app.db import transaction
-from app.errors import FieldInvalid
 from app.inbox import typed
 from app.inbox.typed import LISTINGS, Listing
 from app.models import Lead
@@ -38,7 +36,7 @@ def _view(name: str, listing: Listing) -> Callable[[], Response]:
         wanted: Any = asked.query(asks)
         after = asked.position(wanted.cursor, *((str,) if leads else (int, str, str, str)))
         if leads and after is not None:
-            after = [_event_id(after[0])]
+            after = [asked.event_position(after[0])]
         equal = {field: getattr(wanted, field) for field in ("entity_id", *listing.filters)}
         times = {"since": wanted.since, "until": wanted.until} if leads else {}
         with transaction(receiver().resources.engine) as session:
@@ -60,13 +58,6 @@ def _view(name: str, listing: Listing) -> Callable[[], Response]:
     order = "the newest first" if leads else "in the order of their entities"
     view.__doc__ = f"List {name}, {order}; filters and a cursor as query parameters."
     return view
-
-
-def _event_id(text: str) -> uuid.UUID:
-    try:
-        return uuid.UUID(text)
-    except ValueError:
-        raise FieldInvalid("cursor isn't one that this API gave") from None
 
 
 for _name, _listing in LISTINGS.items():

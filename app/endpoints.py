@@ -22,12 +22,12 @@ from app.sources.kind import Config
 from app.vault import Vault, VaultUnusable
 
 _LOG = structlog.get_logger()
-_SLOWEST_PER_S, _FASTEST_PER_S, _LARGEST_BURST = 0.01, 1_000_000, 10_000_000
+SLOWEST_PER_S, FASTEST_PER_S, LARGEST_BURST = 0.01, 1_000_000, 10_000_000
 MOST_WEIGHT = 100
 FIRST_PARTY = "first-party"
 """The source of events that are posted to the desk under no other name."""
 _CHANGES = text("SELECT id, updated_at FROM source WHERE updated_at >= CAST(:since AS timestamptz)")
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def add(session: Session, vault: Vault, name: str, kind_name: str, secret: str, 
     Raises:
         ConfigInvalid: the name, kind, secret or an option can't be used, or the name is taken.
     """
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise ConfigInvalid("a source's name is 1 to 63 of a-z 0-9 . _ - and starts with a letter or digit")
     kind = KINDS.get(kind_name)
     if kind is None:
@@ -157,8 +157,8 @@ def limit(session: Session, name: str, to: Limit | None) -> Source:
     Raises:
         SourceUnknown, ConfigInvalid: no such source, or no such budget.
     """
-    if to is not None and not (_SLOWEST_PER_S <= to.per_s <= _FASTEST_PER_S and 1 <= to.burst <= _LARGEST_BURST):
-        raise ConfigInvalid(f"a limit is {_SLOWEST_PER_S} to {_FASTEST_PER_S} a second, a burst 1 to {_LARGEST_BURST}")
+    if to is not None and not (SLOWEST_PER_S <= to.per_s <= FASTEST_PER_S and 1 <= to.burst <= LARGEST_BURST):
+        raise ConfigInvalid(f"a limit is {SLOWEST_PER_S} to {FASTEST_PER_S} a second, a burst 1 to {LARGEST_BURST}")
     source = find(session, name)
     source.limit_per_s, source.limit_burst = (None, None) if to is None else (to.per_s, to.burst)
     # Not another revision: what is under way was verified rightly.

@@ -39,7 +39,7 @@ def check_key() -> Response | None:
     g.key_name = g.key.name
     if request.method not in _LOOKS and _has_body() and not is_json(request.mimetype):
         raise ContentTypeUnsupported
-    return idempotency.begin(g.key.id)
+    return idempotency.begin(g.key.id, reads=needed() is Scope.READ)
 
 
 def _has_body() -> bool:

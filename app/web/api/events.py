@@ -12,7 +12,6 @@ from app import endpoints, jsontext
 from app.db import transaction
 from app.endpoints import FIRST_PARTY, Endpoint
 from app.errors import FieldInvalid, SourceUnknown
-from app.keys import ScopeMissing
 from app.models import Scope
 from app.sources import Request, standard
 from app.web.api import asked, entry, idempotency, shapes
@@ -21,12 +20,23 @@ from app.web.receive import answer_event, read_body, receiver
 
 blueprint = Blueprint("desk_events", __name__, url_prefix="/v1")
 blueprint.before_request(entry.check_key)
+_ID = {"type": "string", "minLength": 1, "maxLength": 512, "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]+$"}
 _BODY = {
     "type": "object",
     "required": ["type", "data"],
     "properties": {
-        "type": {"type": "string", "description": "noun.past-tense, as in campaign.triggered"},
-        "data": {"type": "object", "description": "your object, with its id"},
+        "type": {
+            "type": "string",
+            "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$",
+            "maxLength": 100,
+            "description": "noun.past-tense, as in campaign.triggered",
+        },
+        "data": {
+            "type": "object",
+            "required": ["id"],
+            "properties": {"id": {"anyOf": [_ID, {"type": "integer"}]}},
+            "description": "your object, with its id",
+        },
         "timestamp": {
             "type": "string",
             "format": "date-time",
@@ -55,19 +65,19 @@ def post_event() -> Response:
         raise FieldInvalid(f"the header {idempotency.HEADER} is missing: it makes sending an event twice harmless")
     given = jsontext.parse_object(read_body())
     name = given.pop("source", FIRST_PARTY)
+    if not isinstance(name, str):
+        raise FieldInvalid("source must be text")
+    # Before it is looked up: a limited key learns nothing of other sources' names, and makes none.
+    entry.require_source(name)
     endpoint = _endpoint(name)
-    if not entry.may_see(endpoint.id):
-        raise ScopeMissing("this key is limited to other sources")
     sent = Request({"webhook-id": external_id}, jsontext.dump(given), time.time())
     config = endpoint.config if isinstance(endpoint.config, standard.StandardConfig) else standard.StandardConfig()
     incoming = standard.normalise(sent, (), config, endpoint.name)
     return answer_event(door.take(endpoint, incoming, sent.received_at))
 
 
-def _endpoint(name: object) -> Endpoint:
+def _endpoint(name: str) -> Endpoint:
     door = receiver()
-    if not isinstance(name, str):
-        raise FieldInvalid("source must be text")
     endpoint = door.endpoints.known(name)
     if endpoint is None and name == FIRST_PARTY:
         with transaction(door.resources.engine) as session:

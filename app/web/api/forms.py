@@ -34,30 +34,39 @@ _KNOWN = {
 }
 _OF_WINDOW = {"since", "until", "source", "campaign", "limit"}
 _DAY = timedelta(days=1)
+_FIRST = datetime.min.replace(tzinfo=UTC)
 Choice = TypeVar("Choice", bound=IntEnum)
 
 
-class EventParameters(BaseModel):
-    """The parameters of a list of events, for the OpenAPI document; ``event_query`` reads them."""
+_Text = Annotated[str, Field(pattern=r"^[^\x00]*$")]
 
-    source: str | None = None
+
+class EventFilterForm(BaseModel):
+    """A filter of events, for the OpenAPI document; ``event_filter`` reads it."""
+
+    source: _Text | None = None
     lane: Literal["high", "medium", "low"] | None = None
     status: Literal["pending", "processing", "completed", "failed"] | None = None
     outcome: shapes.OutcomeName | None = None
-    type: str | None = None
-    entity_type: str | None = None
-    entity_id: str | None = None
+    type: _Text | None = None
+    entity_type: _Text | None = None
+    entity_id: _Text | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+
+class EventParameters(EventFilterForm):
+    """The parameters of a list of events, for the OpenAPI document; ``event_query`` reads them."""
+
     limit: Annotated[int, Field(ge=1, le=_MOST)] = _LIMIT
-    cursor: str | None = None
+    cursor: _Text | None = None
 
 
 class KpiParameters(BaseModel):
     """The parameters of the figures over a window, for the OpenAPI document; ``window`` reads them."""
 
-    source: str | None = None
-    campaign: str | None = None
+    source: _Text | None = None
+    campaign: _Text | None = None
     since: datetime | None = None
     until: datetime | None = None
     limit: Annotated[int, Field(ge=1, le=_MOST)] = _LIMIT
@@ -118,7 +127,8 @@ def window(args: MultiDict[str, str]) -> tuple[Window, int]:
     """
     _check_names(args, _OF_WINDOW)
     until = _time(args, "until") or datetime.now(UTC)
-    since = _time(args, "since") or until - _DAY
+    # Before the first day of the calendar there is no day.
+    since = _time(args, "since") or max(until, _FIRST + _DAY) - _DAY
     if since >= until:
         raise FieldInvalid("since isn't before until")
     return Window(since, until, args.get("source"), args.get("campaign")), _limit(args)

@@ -36,13 +36,15 @@ def key() -> str | None:
     return given
 
 
-def begin(key_id: int) -> Response | None:
+def begin(key_id: int, *, reads: bool) -> Response | None:
     """Return the answer that this request got before; None where it is to be done now.
+
+    What only ``reads`` is harmless anyway, and nobody who may only read shall make us keep something.
 
     Raises:
         FieldInvalid, IdempotencyKeyReused, IdempotencyKeyInUse: the key can't be one, or can't be this request's.
     """
-    if request.method != "POST" or request.endpoint == OWN:
+    if request.method != "POST" or request.endpoint == OWN or reads:
         return None
     given = key()
     if given is None:

@@ -13,7 +13,7 @@ from app.inbox import read
 from app.inbox.reprioritise import Move, Wanted, matching, reprioritise, reprioritise_all
 from app.models import Lane
 from app.web.api import asked, desk, entry, shapes
-from app.web.api.asked import Body, Instant, Text
+from app.web.api.asked import Body, Instant, Text, Whole
 from app.web.api.described import described
 from app.web.receive import receiver
 
@@ -21,7 +21,7 @@ MOST = 50_000
 """Events that one request moves: it has to end in seconds."""
 _MOST_IDS = 10_000
 _Name = Literal["high", "medium", "low"]
-_Priority = Annotated[int, Field(ge=0, le=9, strict=True)]
+_Priority = Annotated[int, Field(ge=0, le=9), Whole]
 
 
 class _Filter(Body):

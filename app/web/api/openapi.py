@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from werkzeug.routing import Rule
 
 from app.models import Scope
-from app.web.api import described, shapes
+from app.web.api import asked, described, shapes
 from app.web.api.described import Described
 
 _CONVERTER = re.compile(r"<(?:[^:>]+:)?([^>]+)>")
@@ -94,7 +94,7 @@ def _operation(rule: Rule, method: str, view: Any, face: Described, schemas: dic
     if not face.public:
         problems |= _KEYED
         problems |= set() if method == "GET" else _CHANGES
-        if method == "POST":
+        if method == "POST" and scope is not Scope.READ:
             problems |= _POSTS
             headers.add("Idempotency-Key")
     own_key = "Idempotency-Key" in face.headers
@@ -138,11 +138,7 @@ def _query(model: type[BaseModel] | None, schemas: dict[str, Any]) -> list[dict[
     schemas.update(schema.pop("$defs", {}))
     found = []
     for name, form in schema["properties"].items():
-        plain = {key: value for key, value in form.items() if key not in {"title", "default", "description"}}
-        options = [option for option in plain.get("anyOf", []) if option != {"type": "null"}]
-        # A parameter that isn't there is how null is said.
-        plain = options[0] if len(options) == 1 else plain
-        entry = {"name": name, "in": "query", "required": False, "schema": plain}
+        entry = {"name": name, "in": "query", "required": False, "schema": asked.not_null(form)}
         found.append(entry | ({"description": form["description"]} if "description" in form else {}))
     return found
 

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from typing import Any
+from typing import Annotated, Any
 
 from flask import Blueprint, Response, request
 from pydantic import BaseModel, Field
@@ -33,7 +33,9 @@ blueprint.before_request(entry.check_key)
 
 
 class _PolicyQuery(BaseModel):
-    version: str | None = Field(default=None, description="a number, `live` or `candidate`")
+    version: Annotated[str, Field(pattern="^([0-9]{1,9}|live|candidate)$")] | None = Field(
+        default=None, description="a number, `live` or `candidate`"
+    )
 
 
 @blueprint.get("/policy")
@@ -139,7 +141,7 @@ def _wrapping(given: JsonObject) -> tuple[str, str]:
 
 def _expected(version: object, *, needed: bool) -> int | None:
     """Return the version that is to be live still: of If-Match (RFC 9110, 13.1.1), or of the body."""
-    tag = request.headers.get("If-Match", "").strip()
+    tag = asked.if_match()
     if tag == "*":
         return None
     if tag:

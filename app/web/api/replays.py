@@ -4,7 +4,7 @@ import uuid
 from typing import Annotated
 
 from flask import Blueprint, Response, g
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from app import audit, views
 from app.audit import Action
@@ -12,12 +12,23 @@ from app.db import transaction
 from app.errors import FieldInvalid
 from app.inbox import replays
 from app.web.api import asked, entry, forms, shapes
+from app.web.api.asked import Whole
 from app.web.api.described import described
+from app.web.api.forms import EventFilterForm
 from app.web.receive import receiver
 
 blueprint = Blueprint("replays", __name__, url_prefix="/v1")
 blueprint.before_request(entry.check_key)
 _LISTED = 100
+_FILTER = {
+    "type": "object",
+    "minProperties": 1,
+    "additionalProperties": False,
+    "properties": {
+        name: asked.not_null(form) for name, form in EventFilterForm.model_json_schema()["properties"].items()
+    },
+}
+"""The names of a list's parameters, and at least one: none would mean every event there is."""
 
 
 class ReplayWanted(BaseModel):
@@ -25,11 +36,11 @@ class ReplayWanted(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    filter: dict[str, str]
+    filter: Annotated[dict[str, str], WithJsonSchema(_FILTER)]
     dry_run: bool = False
-    id: str | None = None
+    id: Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})] | None = None
     """Under one id nothing is replayed twice."""
-    per_s: Annotated[int, Field(ge=1, le=replays.MOST_PER_S)] = replays.PER_S
+    per_s: Annotated[int, Field(ge=1, le=replays.MOST_PER_S), Whole] = replays.PER_S
 
 
 @blueprint.post("/replays")

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated, Any
 
 from flask import Blueprint, Response, request
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, WithJsonSchema
 from sqlalchemy.orm import Session
 
 from app import endpoints, views
@@ -12,8 +12,9 @@ from app.db import transaction
 from app.endpoints import Limit
 from app.errors import Rejected, SourceUnknown
 from app.models import Scope, Source
+from app.sources import KINDS
 from app.web.api import asked, entry, shapes
-from app.web.api.asked import Body, Query, Text
+from app.web.api.asked import Body, Query, Text, Whole
 from app.web.api.described import described
 from app.web.receive import receiver
 
@@ -28,26 +29,26 @@ class SourceChanged(Rejected):
 
 
 class _Add(Body):
-    name: Text
-    kind: Text
+    name: Annotated[Text, WithJsonSchema({"type": "string", "pattern": f"^{endpoints.NAME.pattern}$"})]
+    kind: Annotated[Text, WithJsonSchema({"type": "string", "enum": sorted(KINDS)})]
     secret: _Secret
     config: dict[str, Any] = Field(default_factory=dict)
 
 
 class _Limit(Body):
-    per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    burst: Annotated[int, Field(ge=1, strict=True)]
+    per_s: Annotated[float, Field(ge=endpoints.SLOWEST_PER_S, le=endpoints.FASTEST_PER_S, allow_inf_nan=False)]
+    burst: Annotated[int, Field(ge=1, le=endpoints.LARGEST_BURST), Whole]
 
 
 class _Change(Body):
     enabled: Annotated[bool, Field(strict=True)] | None = None
-    weight: Annotated[int, Field(ge=1, le=endpoints.MOST_WEIGHT, strict=True)] | None = None
+    weight: Annotated[int, Field(ge=1, le=endpoints.MOST_WEIGHT), Whole] | None = None
     limit: _Limit | None = Field(default=None, description="null: as the settings say")
 
 
 class _Rotate(Body):
     secret: _Secret
-    grace_s: Annotated[int, Field(ge=0, le=_YEAR_S, strict=True)] = 24 * 3600
+    grace_s: Annotated[int, Field(ge=0, le=_YEAR_S), Whole] = 24 * 3600
 
 
 @blueprint.get("/sources")
@@ -147,8 +148,7 @@ def _found(session: Session, name: str) -> Source:
     source = endpoints.find(session, name)
     if not entry.may_see(source.id):
         raise SourceUnknown(f"no source {name!r}")
-    given = request.if_match
-    if request.method != "GET" and given and not given.contains(_tag(source)):
+    if request.method != "GET" and asked.if_match() is not None and not request.if_match.contains(_tag(source)):
         raise SourceChanged
     return source
 

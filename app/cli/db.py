@@ -9,6 +9,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, text
 
 from app.cli.connect import opened, read_settings
+from app.cli.groups import Group
 from app.db import database_errors
 from app.errors import Permanent
 
@@ -24,7 +25,7 @@ def alembic_config(connection: Connection) -> Config:
     return config
 
 
-@click.group("db")
+@click.group("db", cls=Group)
 def group() -> None:
     """The schema of the database."""
 

@@ -9,13 +9,14 @@ from app import views
 from app.cli import failed, filters, show
 from app.cli.conflicts import conflicts_command, release_command, resolve_command
 from app.cli.connect import read_settings, session
+from app.cli.groups import Group
 from app.cli.replays import replay_command, replays_command
 from app.inbox import read
 
 _LIMIT = click.option("--limit", type=click.IntRange(1, 1_000), default=100, show_default=True, help="How many.")
 
 
-@click.group("events")
+@click.group("events", cls=Group)
 def group() -> None:
     """What came in, and what became of it."""
 

@@ -10,6 +10,7 @@ import click
 from app import liveness, pulse
 from app.broker import Publisher, queue_name
 from app.cli.connect import opened, read_settings
+from app.cli.groups import Group
 from app.liveness import Judge
 from app.models import Lane
 from app.pulse import Pulse
@@ -22,7 +23,7 @@ _seconds = click.option(
 )
 
 
-@click.group("health")
+@click.group("health", cls=Group)
 def group() -> None:
     """Tell whether what lives here works: exit code 0 or 1, for probes."""
 

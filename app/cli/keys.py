@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 from app import keys, views
 from app.cli import given, show
 from app.cli.connect import read_settings, session
+from app.cli.groups import Group
 from app.models import ApiKey, Scope
 from app.vault import Vault
 
@@ -16,7 +17,7 @@ _LARGEST_ID = 2**31 - 1
 _ID = click.argument("key_id", metavar="ID", type=click.IntRange(1, _LARGEST_ID))
 
 
-@click.group("keys")
+@click.group("keys", cls=Group)
 def group() -> None:
     """Keys for the HTTP API under /v1."""
 

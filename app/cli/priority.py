@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from app.cli import given, policygiven, show
 from app.cli.connect import read_settings, session
+from app.cli.groups import Group
 from app.cli.prioritytrial import backtest_, shadow_
 from app.inbox import read
 from app.lanes import Compiled
@@ -25,7 +26,7 @@ _EXPECTED = click.option(
 _SHORT, _LINE = 60, 100
 
 
-@click.group("priority")
+@click.group("priority", cls=Group)
 def group() -> None:
     """The priority policy: which event goes to which lane, and why."""
 

@@ -36,7 +36,7 @@ def replay_command(  # noqa: PLR0913  # an option each
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """Run ended events again, under their own ids, through the same version gate.
+    """Run ended events again, such as dead ones, under their own ids, through the same version gate.
 
     With an ID: this one, at once. With filters: every one that matches, in the low lane and behind live work.
     """

@@ -7,12 +7,13 @@ from app import audit, endpoints
 from app.audit import Action
 from app.cli import show
 from app.cli.connect import opened, read_settings
+from app.cli.groups import Group
 from app.cli.policygiven import author
 from app.db import transaction
 from app.vault import Vault
 
 
-@click.group("secrets")
+@click.group("secrets", cls=Group)
 def group() -> None:
     """The keys that seal the sources' secrets."""
 

@@ -9,6 +9,7 @@ import click
 from app import endpoints, views
 from app.cli import given, show, skew, trial
 from app.cli.connect import read_settings, session
+from app.cli.groups import Group
 from app.endpoints import Limit
 from app.sources import KINDS
 from app.vault import Vault
@@ -19,7 +20,7 @@ _SECRET = click.option(
 _MOST_HOURS = 24 * 365
 
 
-@click.group("sources")
+@click.group("sources", cls=Group)
 def group() -> None:
     """Who may send: one endpoint each."""
 

@@ -84,7 +84,7 @@ WAYS = {
     # What somebody wants at night, and the words that lead there from `tiercel --help` alone.
     ("events",): r"what became of it",
     ("events", "dead"): "failed, grouped by reason",
-    ("events", "replay"): "Run ended events again",
+    ("events", "replay"): "Run ended events again, such as dead ones",
     ("sources",): "Who may send",
     ("sources", "rotate-secret"): "Give a source a new secret",
     ("secrets", "rotate"): "Seal every source's secrets anew",

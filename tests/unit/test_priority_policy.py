@@ -52,6 +52,7 @@ def test_a_rule_means_the_events_that_fit_all_that_it_gives(when: JsonObject, ex
 
 
 BODY = {
+    "long": "start " + "x" * 20_000 + " end",
     "n": 5,
     "exact": Decimal("0.1"),
     "price": "19.90",
@@ -103,6 +104,8 @@ BODY = {
         ({"pointer": "/n", "op": "starts_with", "value": "5"}, False),
         ({"pointer": "/text", "op": "glob", "value": "*sale"}, True),
         ({"pointer": "/n", "op": "glob", "value": "*"}, False),
+        ({"pointer": "/long", "op": "glob", "value": "*start*"}, True),
+        ({"pointer": "/long", "op": "glob", "value": "*end"}, False),
         ({"pointer": "/tags/1", "op": "eq", "value": 2}, True),
         ({"pointer": "/tags/9", "op": "exists"}, False),
         ({"pointer": "/tags/x", "op": "exists"}, False),

@@ -30,8 +30,9 @@ from bench.soak.sound import SOURCES
 from bench.target import NotRunning, Target, find_target, senders
 
 THREADS = 4
-_WARM_UP = 0.05
-"""Of the requests, before anything is counted: pages and caches that are filled once are no leak."""
+_WARM_UP = 0.2
+"""So many more, before anything is counted: caches are filled once, and each thread's heap has to have met the largest
+body, which of 32 threads a process takes thousands of requests."""
 _GROWS_MB, _GROWS_SHARE = 8.0, 0.05
 _SHOWN = 12
 _OK, _FAULT = range(200, 300), 500

@@ -34,7 +34,6 @@ from tests.factories import Inbox
 CALLS = int(os.environ.get("SCHEMA_FUZZ_CALLS", "0"))
 SCOPES: list[Scope | None] = [*reversed(Scope), None]
 MODES = [GenerationMode.POSITIVE, GenerationMode.NEGATIVE]
-_REFUSED = {401, 403}
 UNSAID = {
     # What no schema can say, route by route: there a request that fits the document may be 400 all the same.
     "GET /webhooks/{name}": "only some kinds of source have a handshake",
@@ -48,9 +47,15 @@ UNSAID = {
     "POST /v1/reprioritisations": "a filter of more than nulls",
 }
 """Only ``positive_data_acceptance`` is off there, and where a cursor is made up: this API gives every other one."""
-ACCEPTED = ["2xx", "3xx", "401", "403", "404", "409", "412", "422", "428", "429"]
+ACCEPTED = ["2xx", "3xx", "401", "403", "404", "409", "410", "412", "422", "428", "429"]
 """What a request that fits the document may be told: no schema knows keys, ids, ETags and what came before."""
-CHECKS = {"enabled": True, "positive_data_acceptance": {"expected-statuses": ACCEPTED}}
+REFUSED = ["400", "401", "403", "404", "405", "409", "410", "412", "413", "415", "422", "428", "429"]
+"""What a request that doesn't fit must be told; 412: an If-Match that is no ETag at all is no ETag of this either."""
+CHECKS = {
+    "enabled": True,
+    "positive_data_acceptance": {"expected-statuses": ACCEPTED},
+    "negative_data_rejection": {"expected-statuses": REFUSED},
+}
 
 
 @pytest.fixture

@@ -122,8 +122,8 @@ class RabbitMQ:
             "ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
             # The system's /etc/rabbitmq is for the system's own node.
             "CONF_ENV_FILE": str(folder / "rabbitmq-env.conf"),
-            # By default each of its schedulers is bound to one core, and waits for that while another is free: right for
-            # a machine of its own only.
+            # By default each of its schedulers is bound to one core, and waits for that while another is free: right
+            # for a machine of its own only.
             "SCHEDULER_BIND_TYPE": "u",
             "SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
         }

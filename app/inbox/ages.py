@@ -4,8 +4,9 @@ from sqlalchemy import text
 
 from app.bare import Executor
 
-# A probe in event_lane_due_idx (hence status + 0), and one in event_out_idx: as cheap behind a million events as
-# behind one. Of those whose pointer is out it counts from when it went out: their own time has no index.
+# A probe in event_lane_due_idx (hence status + 0), and what is out: about a window's worth of rows through
+# event_out_idx, however many wait behind them. Its age is its own, not its pointer's: one that is published again and
+# again, since nobody listens, must look older with each time.
 _RECORD = text("""
 UPDATE lane l SET oldest_due_at = (
     SELECT min(f.due) FROM (
@@ -13,9 +14,8 @@ UPDATE lane l SET oldest_due_at = (
                 WHERE e.lane = l.lane AND e.status + 0 = 0 AND e.dispatched_at IS NULL
                       AND e.due_at <= now() ORDER BY e.due_at LIMIT 1) AS due
         UNION ALL
-        SELECT (SELECT e.dispatched_at FROM event e
-                WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NOT NULL
-                ORDER BY e.dispatched_at LIMIT 1)) AS f)
+        SELECT (SELECT min(e.due_at) FROM event e
+                WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NOT NULL)) AS f)
 WHERE l.lane = ANY(CAST('{0,1,2}' AS smallint[]))
 """)
 

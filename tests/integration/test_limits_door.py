@@ -396,7 +396,7 @@ def test_the_dispatcher_writes_down_since_when_each_lane_waits(inbox: Inbox) -> 
     inbox.sql("UPDATE event SET due_at = now() - interval '50 s', dispatched_at = NULL WHERE entity_id = 'b'")
     inbox.sql("UPDATE event SET due_at = now() - interval '9 s', priority = 9, dispatched_at = NULL "
               "WHERE entity_id = 'c'")  # fmt: skip
-    inbox.sql("UPDATE event SET dispatched_at = now() - interval '20 s' WHERE entity_id = 'a'")
+    inbox.sql("UPDATE event SET due_at = now() - interval '20 s', dispatched_at = now() WHERE entity_id = 'a'")
     with transaction(inbox.engine) as session:
         ages.record(session)
     inbox.sql("UPDATE lane SET dispatcher_seen_at = clock_timestamp(), workers = 1")

@@ -15,6 +15,7 @@ from celery import Celery
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import KombuError
 
+from app import tracing
 from app.models import Lane
 from app.pointers import Dispatch
 from config.settings import QueueType
@@ -112,6 +113,7 @@ class Publisher:
         Each chunk is tried twice at the most, and each wait in it ends: connecting 2 s, the socket 5 s, a confirm 3 s.
         """
         failed: list[Dispatch] = []
+        began = tracing.now() if tracing.on() else 0
         for start in range(0, len(dispatches), _CHUNK):
             chunk = dispatches[start : start + _CHUNK]
             left = self._publish_once(chunk)
@@ -122,6 +124,8 @@ class Publisher:
             if left:
                 failed += dispatches[start + _CHUNK :]
                 break
+        if began:
+            _trace(dispatches, failed, began)
         return failed
 
     def queues(self) -> dict[Lane, tuple[int, int]]:
@@ -227,6 +231,22 @@ class Publisher:
         tag = self._by_task.get(message.properties.get("correlation_id", ""))
         if tag is not None:
             self._refused += self._settled(tag, multiple=False)
+
+
+def _trace(dispatches: Sequence[Dispatch], failed: Sequence[Dispatch], began: int) -> None:
+    """Record the publishing of each sampled event in its trace."""
+    not_taken = {dispatch.pointer for dispatch in failed}
+    for dispatch in dispatches:
+        if dispatch.trace is not None:
+            attributes: dict[str, str | int] = {
+                "messaging.system": "rabbitmq",
+                "messaging.destination.name": queue_name(dispatch.lane),
+                "tiercel.event_id": str(dispatch.pointer.event_id),
+                "tiercel.priority": dispatch.priority,
+                "tiercel.generation": dispatch.pointer.generation,
+            }
+            error = "the broker didn't take it" if dispatch.pointer in not_taken else None
+            tracing.note("publish", dispatch.trace, began, attributes, error=error)
 
 
 def _messages(dispatches: Sequence[Dispatch]) -> list[list[Dispatch]]:

@@ -20,7 +20,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 
-from app import measures, pulse
+from app import measures, pulse, tracing
 from app.bare import work
 from app.db import database_errors
 from app.errors import Busy, TiercelError, Unavailable
@@ -229,7 +229,8 @@ class Dispatcher:
         """Count what became of events, and what was done here; that it fails stops no dispatching."""
         try:
             with work(self.resources.engine) as session:
-                tally.count(session)
+                # What ends while nobody counts is counted once somebody does.
+                counted = tally.count(session) if self.resources.settings.metrics else None
                 if self._broker_up and (minute := int(time.time() // 60)) != self._up_in:
                     kpis.note_up(session)
                     self._up_in = minute
@@ -239,6 +240,9 @@ class Dispatcher:
             _LOG.warning("ends aren't counted yet", action="tally_failed", error=repr(error))
         else:
             self._done.clear()
+            for trace, event_id, outcome in counted.traced if counted else ():
+                told = {"tiercel.event_id": event_id, "tiercel.outcome": outcome.name.lower()}
+                tracing.note("end", trace, tracing.now(), told)
 
     def _broker_down(self, why: str) -> None:
         if self._broker_up:

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 from prometheus_client import Counter, Gauge, Histogram, values
 
-from config.settings import tiercel_home
+from config.settings import settings, tiercel_home
 
 _LOG = structlog.get_logger()
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -142,6 +142,8 @@ def begin(group: str, *, main: int, slot: int) -> None:
     goes on with its numbers, so that they never shrink while the group lives.
     """
     global _sampled_at  # noqa: PLW0603  # one clock a process
+    if not settings().metrics:
+        return
     _sampled_at = -_SAMPLE_EVERY_S
     here, name = folder(), _identity(group, main, slot)
     try:
@@ -177,7 +179,7 @@ def sample(in_use: Callable[[], int]) -> bool:
     return True
 
 
-def named(name: str, known: Sequence[str] | frozenset[str]) -> str:
+def named(name: str, known: Container[str]) -> str:
     """Return a name that is known, and one word for all others: what strangers send must not make new series."""
     return name if name in known else OTHER
 

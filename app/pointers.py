@@ -21,3 +21,5 @@ class Dispatch:
     pointer: Pointer
     lane: Lane
     priority: int
+    trace: str | None = None
+    """The context of a sampled event, for the span of its publishing."""

@@ -3,12 +3,13 @@
 import atexit
 import os
 
-from app import measures
+from app import measures, tracing
 from app.web.factory import create_app
 from config.logs import configure_logs
 from config.settings import settings
 
 configure_logs(settings())
 measures.begin("web", main=os.getppid(), slot=os.getpid())
+tracing.begin("web")
 flask_app = create_app(settings())
 atexit.register(flask_app.extensions["receiver"].close)

@@ -24,6 +24,17 @@ class QueueType(StrEnum):
     """Replicated; strict priorities from RabbitMQ 4.3 on."""
 
 
+class Sampler(StrEnum):
+    """The samplers that OpenTelemetry's standard names (https://opentelemetry.io/docs/specs/otel/configuration/)."""
+
+    ALWAYS_ON = "always_on"
+    ALWAYS_OFF = "always_off"
+    TRACEIDRATIO = "traceidratio"
+    PARENTBASED_ALWAYS_ON = "parentbased_always_on"
+    PARENTBASED_ALWAYS_OFF = "parentbased_always_off"
+    PARENTBASED_TRACEIDRATIO = "parentbased_traceidratio"
+
+
 _Url = Annotated[str, Field(repr=False)]
 """A URL may hold a password, so no repr shows one."""
 
@@ -92,6 +103,18 @@ class Settings(BaseSettings):
 
     log_level: Annotated[str, Field(pattern="^(?i:debug|info|warning|error|critical)$")] = "INFO"
     log_format: Annotated[str, Field(pattern="^(json|text|auto)$")] = "auto"
+
+    metrics: bool = True
+    otel_exporter_otlp_endpoint: _Url = ""
+    otel_exporter_otlp_traces_endpoint: _Url = ""
+    otel_exporter_otlp_headers: SecretStr = SecretStr("")
+    otel_traces_sampler: Sampler = Sampler.PARENTBASED_TRACEIDRATIO
+    otel_traces_sampler_arg: Annotated[float, Field(ge=0, le=1)] = 0.1
+
+    def traces_url(self) -> str:
+        """Return where traces go; empty: nowhere."""
+        given = self.otel_exporter_otlp_endpoint.rstrip("/")
+        return self.otel_exporter_otlp_traces_endpoint or (given and f"{given}/v1/traces")
 
     @field_validator("trusted_proxies")
     @classmethod

@@ -18,16 +18,17 @@ from tenacity import (
     wait_random_exponential,
 )
 
+from app import tracing
 from app.bare import statement, work
 from app.errors import Busy, ClaimLost, TiercelError, Transient, Unavailable
-from app.handlers import handler_for
-from app.handlers.apply import Applied, apply
+from app.handlers import HANDLERS, handler_for
+from app.handlers.apply import Applied, Fenced, apply
 from app.inbox import claim as inbox
 from app.inbox import finish
 from app.inbox.claim import Claim
 from app.inbox.finish import Ended
 from app.inbox.wake import wake
-from app.measures import ATTEMPTS
+from app.measures import ATTEMPTS, named
 from app.models import Outcome
 from app.resources import Resources
 from tasks.policy import Dead, RetryPolicy
@@ -62,11 +63,13 @@ def attempt(resources: Resources, claimed: Claim) -> bool:
         return False
     except Busy as error:
         ATTEMPTS.add("busy")
+        tracing.ended((event_id,), "busy", error="Busy")
         with work(resources.engine) as session:
             finish.give_back(session, event_id, claimed.token, wait_s=_BUSY_WAIT_S, refund=True, error=str(error))
             wake(session)
     except _Exhausted as error:
         ATTEMPTS.add("dead")
+        tracing.ended((event_id,), "dead", error=type(error).__name__)
         _LOG.error("event is dead", action="event_dead", reason=str(error))
         _end(resources, claimed, Outcome.DEAD, str(error))
     except Exception as error:  # noqa: BLE001  # the one place where any failure of a handler becomes retry or dead
@@ -101,7 +104,7 @@ def attempt_batch(resources: Resources, claimed: Claim) -> None:
             with statement(resources.engine) as session:
                 alone = inbox.count_attempt(session, event_id, claimed.token)
             if alone is not None:
-                with structlog.contextvars.bound_contextvars(event_id=str(event_id)):
+                with structlog.contextvars.bound_contextvars(event_id=str(event_id)), tracing.work():
                     attempt(resources, alone)
         return
     if left:
@@ -147,17 +150,34 @@ def _policy(resources: Resources, entity_type: str) -> RetryPolicy:
 def _apply_once(resources: Resources, claimed: Claim, within_s: float | None) -> tuple[uuid.UUID, ...]:
     """Apply claimed events in one transaction; return those that it didn't come to in time."""
     with work(resources.engine) as session:
-        inbox.claim(session, claimed, resources.settings.lease_s)
-        fenced = finish.fence(session, claimed)
+        with tracing.step("claim"):
+            inbox.claim(session, claimed, resources.settings.lease_s)
+            fenced = finish.fence(session, claimed)
+        _meet(fenced)
         if any(one.attempts > _policy(resources, one.event.entity_type).max_attempts for one in fenced):
             raise _Exhausted("its worker died at every attempt")
         timely = [one for one in fenced if one.event.expired is None]
-        applied = list(zip((one.event for one in timely), apply(session, timely, within_s), strict=True))
+        with tracing.step("apply"):
+            applied = list(zip((one.event for one in timely), apply(session, timely, within_s), strict=True))
         ended = [Ended(event, became) for event, became in applied if became is not None]
         ended += [Ended(one.event, _expired(one.event.expired)) for one in fenced if one.event.expired is not None]
-        finish.finish_with_older(session, claimed.token, ended)
+        with tracing.step("finish"):
+            finish.finish_with_older(session, claimed.token, ended)
     ATTEMPTS.add("ended", count=len(ended))
+    if tracing.working():
+        for one in ended:
+            tracing.ended((one.event.id,), one.applied.outcome.name.lower())
     return tuple(event.id for event, became in applied if became is None)
+
+
+def _meet(fenced: Sequence[Fenced]) -> None:
+    """Tell the trace which of the events are sampled."""
+    found = tracing.working()
+    if found is not None:
+        for one in fenced:
+            if one.traced is not None:
+                kind = named(one.event.entity_type, HANDLERS)
+                found.met(one.event.id, {**one.traced, "type": kind, "operation": one.event.operation.name.lower()})
 
 
 def _expired(why: str) -> Applied:
@@ -169,7 +189,9 @@ def _failed(resources: Resources, claimed: Claim, error: Exception) -> None:
     with statement(resources.engine) as session:
         attempts, entity_type = finish.tried(session, event_id)
     decision = _policy(resources, entity_type).decide(error, attempts)
-    ATTEMPTS.add("dead" if isinstance(decision, Dead) else "retry")
+    result = "dead" if isinstance(decision, Dead) else "retry"
+    ATTEMPTS.add(result)
+    tracing.ended((event_id,), result, error=type(error).__name__)
     if isinstance(decision, Dead):
         trace = trace_of(error)
         _LOG.error("event is dead", action="event_dead", reason=decision.reason, trace=trace.fingerprint)

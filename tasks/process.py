@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import structlog
 
+from app import tracing
 from app.bare import statement, work
 from app.errors import TiercelError
 from app.inbox import claim as inbox
@@ -64,7 +65,13 @@ def _waiting(resources: Resources, pointers: Sequence[Pointer]) -> list[_Found]:
 
 def _batch(resources: Resources, fresh: Sequence[_Found]) -> set[str]:
     """Process pointers together, but for those of busy entities; return the entities that are done."""
-    locks = resources.locks.acquire_all({event.entity_key for _, event in fresh})
+    with tracing.work(batch=True):
+        return _together(resources, fresh)
+
+
+def _together(resources: Resources, fresh: Sequence[_Found]) -> set[str]:
+    with tracing.step("lock"):
+        locks = resources.locks.acquire_all({event.entity_key for _, event in fresh})
     mine = [one for one in fresh if one[1].entity_key in locks.taken]
     try:
         if mine:
@@ -80,7 +87,13 @@ def _batch(resources: Resources, fresh: Sequence[_Found]) -> set[str]:
 
 
 def _with_entity(resources: Resources, pointer: Pointer, event: Waiting) -> None:
-    state, lock = resources.locks.acquire(event.entity_key)
+    with tracing.work():
+        _alone(resources, pointer, event)
+
+
+def _alone(resources: Resources, pointer: Pointer, event: Waiting) -> None:
+    with tracing.step("lock"):
+        state, lock = resources.locks.acquire(event.entity_key)
     if state is Held.BUSY:
         # Parked before the second try: either this try gets the lock, or its holder is told so at its release.
         with statement(resources.engine) as session:

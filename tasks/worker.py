@@ -12,7 +12,7 @@ from celery import Celery
 from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_process_shutdown
 from celery.utils.log import current_process_index  # type: ignore[attr-defined]  # celery-types lacks it
 
-from app import measures, requests
+from app import measures, requests, tracing
 from app.broker import APPLY_EVENTS, APPLY_EVENTS_SHOWN, CARRY_OUT, PURGE, TRANSPORT_OPTIONS, queue_for, queue_name
 from app.models import Lane
 from app.resources import Resources
@@ -140,10 +140,13 @@ def _after_fork(**_: object) -> None:
         setrlimit(RLIMIT_DATA, (most, most))
     # A pool's processes have seats; a new one takes the seat of the one that died.
     seat = current_process_index(0) or 0
-    measures.begin(_group[-1] if _group else "worker", main=os.getppid(), slot=seat)
+    group = _group[-1] if _group else "worker"
+    measures.begin(group, main=os.getppid(), slot=seat)
+    tracing.begin(group)
 
 
 @worker_process_shutdown.connect
 def _close(**_: object) -> None:
     if resources.cache_info().currsize:
         resources().close()
+    tracing.end()

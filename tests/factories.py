@@ -81,6 +81,11 @@ class Inbox:
             skew_s=SKEW_S,
         )
 
+    def store(self, *prepared: NewEvent) -> list[Stored]:
+        """Store prepared events in one transaction."""
+        with transaction(self.engine) as session:
+            return store(session, prepared)
+
     def accept(self, *events: Incoming, received_at: float | None = None) -> list[Stored]:
         """Store events in one transaction, in groups as the receiver makes them."""
         prepared = [self.prepared(event, received_at=received_at) for event in events]

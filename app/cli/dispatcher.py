@@ -5,7 +5,7 @@ import signal
 
 import click
 
-from app import measures
+from app import measures, tracing
 from app.cli.connect import read_settings
 from app.dispatcher import Dispatcher
 from app.resources import Resources
@@ -19,6 +19,7 @@ def command() -> None:
     """
     resources = Resources.open(read_settings(), pool_size=3)
     measures.begin("dispatcher", main=os.getpid(), slot=0)
+    tracing.begin("dispatcher")
     dispatcher = Dispatcher(resources)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: dispatcher.stopping.set())

@@ -44,6 +44,8 @@ class Fenced:
     """Whether its fact was recorded before."""
     attempts: int
     """Including this one; 0 in a batch."""
+    traced: dict[str, Any] | None = None
+    """What its spans are to tell, where it is sampled (app/tracing)."""
 
 
 @dataclass(frozen=True, slots=True)

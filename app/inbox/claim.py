@@ -81,7 +81,7 @@ _UNPARK = text("""
 UPDATE event SET parked_at = NULL, dispatched_at = now()
 WHERE source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id
   AND parked_at IS NOT NULL AND CAST(status AS int) = 0
-RETURNING id, generation, lane, priority
+RETURNING id, generation, lane, priority, trace
 """)
 
 
@@ -124,8 +124,8 @@ def unpark(session: Executor, event: Waiting) -> list[Dispatch]:
     """Take every parked event of an entity, presumed dispatched from now on."""
     owner = {"source_id": event.source_id, "entity_type": event.entity_type, "entity_id": event.entity_id}
     return [
-        Dispatch(Pointer(event_id, generation), Lane(lane), priority)
-        for event_id, generation, lane, priority in session.execute(_UNPARK, owner)
+        Dispatch(Pointer(event_id, generation), Lane(lane), priority, trace)
+        for event_id, generation, lane, priority, trace in session.execute(_UNPARK, owner)
     ]
 
 

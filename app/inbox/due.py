@@ -68,7 +68,7 @@ WHERE id IN (
               AND e.status = 0 AND e.dispatched_at IS NULL AND e.due_at <= now()
             ORDER BY e.due_at LIMIT q.quota FOR UPDATE SKIP LOCKED) due
         LIMIT q.quota) taken)
-RETURNING id, generation, lane, priority, due_at, source_id
+RETURNING id, generation, lane, priority, due_at, source_id, trace
 """)
 # A worker that still works holds its row locked, so SKIP LOCKED leaves it alone. Only a claim that ended without
 # an outcome comes here; one that used its last attempt is dead.
@@ -91,7 +91,7 @@ WHERE id IN (SELECT id FROM event
                AND dispatched_at < now() - make_interval(secs => :older_than_s)
                AND dispatched_at < now() - make_interval(secs => :older_than_s * power(2, least(dispatches, 6)))
              ORDER BY dispatched_at LIMIT :room FOR UPDATE SKIP LOCKED)
-RETURNING id, generation, lane, priority, due_at
+RETURNING id, generation, lane, priority, due_at, trace
 """)
 _UNPUBLISHED = text("""
 UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = 0
@@ -191,4 +191,4 @@ def finished_in(session: Executor, window_s: float) -> dict[Lane, int]:
 def _dispatches(rows: Sequence[Row[Any]]) -> list[Dispatch]:
     # RETURNING keeps no order: the most urgent first again.
     ordered = sorted(rows, key=lambda row: (-row[3], row[4]))
-    return [Dispatch(Pointer(row[0], row[1]), Lane(row[2]), row[3]) for row in ordered]
+    return [Dispatch(Pointer(row[0], row[1]), Lane(row[2]), row[3], row[-1]) for row in ordered]

@@ -17,13 +17,19 @@ from app.inbox.deadlines import EXPIRED
 from app.incoming import Operation, StoredEvent
 from app.models import Outcome, Status
 
+# What a sampled event's spans tell; the others ask for none of it.
+TRACED = """json_build_object(
+    'context', trace, 'queued_at', extract(epoch FROM greatest(dispatched_at, due_at)),
+    'lane', CASE lane WHEN 0 THEN 'high' WHEN 1 THEN 'medium' ELSE 'low' END, 'source_id', source_id,
+    'attempts', attempts, 'dispatches', dispatches, 'generation', generation,
+    'replays', jsonb_array_length(jsonb_path_query_array(history, '$[*] ? (@.step == "replayed")')))"""
 # The events by id, each with what stands for its entity, all locked, in the entities' order: batches never deadlock.
 # LATERAL makes the planner look up one entity after another, whatever its figures say.
 _FENCE = text(f"""
 SELECT mine.*, entity.*, mine.fact AND EXISTS (SELECT 1 FROM fact WHERE fact.event_id = mine.id) AS fact_known
 FROM (SELECT id, source_id, entity_type, entity_id, type, operation, version, version_text, sequence, fingerprint,
              final, state, fact, payload, data_pointer, received_at, attempts,
-             {EXPIRED} AS expired
+             {EXPIRED} AS expired, CASE WHEN trace IS NOT NULL THEN {TRACED} END AS traced
       FROM event WHERE id = ANY(CAST(:ids AS uuid[])) AND claim_token = :token
       ORDER BY source_id, entity_type, entity_id, id FOR UPDATE) mine
 LEFT JOIN LATERAL (
@@ -190,7 +196,7 @@ def _fenced(row: Any) -> Fenced:
         operation, fingerprint = Operation(row.old_operation), bytes(row.old_fingerprint)
         position = Position(row.old_version, row.old_sequence, operation, fingerprint)
         standing = State(position, row.old_final, row.old_data)
-    return Fenced(StoredEvent(**own), standing, row.old_event_id, row.fact_known, row.attempts)
+    return Fenced(StoredEvent(**own), standing, row.old_event_id, row.fact_known, row.attempts, row.traced)
 
 
 def _json(notes: Sequence[dict[str, Any]]) -> str:

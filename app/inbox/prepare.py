@@ -32,6 +32,8 @@ class NewEvent:
     quarantined: bool
     final: bool
     schedule: Schedule
+    trace: str | None = None
+    """The context of the request's trace, where that is sampled."""
 
 
 def prepare(  # noqa: PLR0913  # one event's facts
@@ -42,6 +44,7 @@ def prepare(  # noqa: PLR0913  # one event's facts
     revision: int,
     received_at: float,
     skew_s: float,
+    trace: str | None = None,
 ) -> NewEvent:
     """Return what store keeps of an event. ``received_at`` in Unix seconds, ``skew_s`` the skew a version may have.
 
@@ -71,4 +74,5 @@ def prepare(  # noqa: PLR0913  # one event's facts
         quarantined=timed and version is not None and version.order > arrival + Decimal(str(skew_s)),
         final=version is None and incoming.operation is Operation.DELETE and not incoming.reuses_ids,
         schedule=schedule_of(incoming),
+        trace=trace,
     )

@@ -62,14 +62,14 @@ wins AS (SELECT event_id, count(*) AS keys FROM won GROUP BY event_id)
 INSERT INTO event (id, source_id, external_id, type, entity_type, entity_id, operation, version, version_text,
                    sequence, fingerprint, final, state, fact, payload, data_pointer, lane, priority, score,
                    reasons, status, outcome, error, received_at, dispatched_at, finished_at, due_at,
-                   effective_at, expires_at, campaign)
+                   effective_at, expires_at, campaign, trace)
 SELECT e.id, e.source_id, e.external_id, e.type, e.entity_type, e.entity_id, e.operation, e.version, e.version_text,
        e.sequence, e.fingerprint, e.final, true, e.fact, e.payload, e.data_pointer, e.lane, e.priority, e.score,
        CAST(e.reasons AS jsonb), CASE WHEN e.quarantined THEN 3 ELSE 0 END, CASE WHEN e.quarantined THEN 8 END,
        CASE WHEN e.quarantined THEN 'the version lies further ahead than the allowed skew' END, e.received_at,
        CASE WHEN l.open AND NOT e.quarantined AND coalesce(e.effective_at <= now(), true) THEN now() END,
        CASE WHEN e.quarantined THEN now() END, greatest(now(), e.effective_at), e.effective_at, e.expires_at,
-       e.campaign
+       e.campaign, e.trace
 FROM unnest(CAST(:id AS uuid[]), CAST(:keys AS int[]), CAST(:source_id AS int[]), CAST(:external_id AS text[]),
             CAST(:type AS text[]), CAST(:entity_type AS text[]), CAST(:entity_id AS text[]),
             CAST(:operation AS smallint[]), CAST(:version AS numeric[]), CAST(:version_text AS text[]),
@@ -77,10 +77,11 @@ FROM unnest(CAST(:id AS uuid[]), CAST(:keys AS int[]), CAST(:source_id AS int[])
             CAST(:fact AS boolean[]), CAST(:payload AS text[]), CAST(:data_pointer AS text[]),
             CAST(:lane AS smallint[]), CAST(:priority AS smallint[]), CAST(:score AS smallint[]),
             CAST(:reasons AS text[]), CAST(:quarantined AS boolean[]), CAST(:received_at AS timestamptz[]),
-            CAST(:effective_at AS timestamptz[]), CAST(:expires_at AS timestamptz[]), CAST(:campaign AS text[]))
+            CAST(:effective_at AS timestamptz[]), CAST(:expires_at AS timestamptz[]), CAST(:campaign AS text[]),
+            CAST(:trace AS text[]))
      AS e(id, keys, source_id, external_id, type, entity_type, entity_id, operation, version, version_text, sequence,
           fingerprint, final, fact, payload, data_pointer, lane, priority, score, reasons, quarantined,
-          received_at, effective_at, expires_at, campaign)
+          received_at, effective_at, expires_at, campaign, trace)
 JOIN wins w ON w.event_id = e.id AND w.keys = e.keys
 JOIN lane l ON l.lane = e.lane
 RETURNING id, dispatched_at IS NOT NULL
@@ -178,6 +179,7 @@ def _columns(events: Sequence[NewEvent]) -> dict[str, list[Any]]:
         "effective_at": [e.schedule.effective_at for e in events],
         "expires_at": [e.schedule.expires_at for e in events],
         "campaign": [e.schedule.campaign for e in events],
+        "trace": [e.trace for e in events],
     }
 
 

@@ -64,6 +64,16 @@ class Times:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What one count found."""
+
+    left: bool
+    """Whether more than a minute of the past is still to be counted."""
+    traced: tuple[tuple[str, str, Outcome], ...]
+    """Of the sampled events among those whose end may be nobody's own work: the trace, the event and the outcome."""
+
+
 _BEGIN = text("INSERT INTO tally_mark (id) VALUES (1) ON CONFLICT DO NOTHING")
 # What is asked here, before the next statement's snapshot is taken, bounds where the next count has to look: whatever
 # is not visible then was written by a transaction that runs now, or later than now. The second more is for the moment
@@ -81,7 +91,7 @@ FROM tally_mark m WHERE m.id = 1 FOR UPDATE OF m
 # backup: then the time alone decides.
 _COUNT = text("""
 WITH fresh AS MATERIALIZED (
-    SELECT e.source_id, e.lane, e.outcome,
+    SELECT e.source_id, e.lane, e.outcome, CASE WHEN e.outcome IN (3, 5, 7) THEN e.trace END AS trace, e.id,
            CASE WHEN e.entity_type = ANY(CAST(:types AS text[])) THEN e.entity_type ELSE :other END AS type,
            CASE WHEN e.claimed_at >= e.due_at THEN extract(epoch FROM e.claimed_at - e.due_at) END AS wait_s,
            CASE WHEN e.claimed_at >= e.due_at AND e.outcome <> 3
@@ -110,6 +120,7 @@ times AS (
 UPDATE tally_mark SET since = CAST(:next_since AS timestamptz),
        snapshot = CASE WHEN :keep THEN snapshot ELSE CAST(pg_current_snapshot() AS text) END
 WHERE id = 1
+RETURNING (SELECT json_agg(json_build_array(trace, id, outcome)) FROM fresh WHERE trace IS NOT NULL)
 """)
 _ADD_WORK = text("""
 INSERT INTO tally_work (lane, step, count)
@@ -136,8 +147,8 @@ _ENDS_AT_MOST = timedelta(minutes=10)
 _STEP = timedelta(minutes=1)
 
 
-def count(session: Executor) -> bool:
-    """Count what has ended since the last time; tell whether more than a minute of the past is still left.
+def count(session: Executor) -> Counted:
+    """Count what has ended since the last time.
 
     The caller's transaction holds the mark, so that of two dispatchers only one counts.
     """
@@ -152,8 +163,8 @@ def count(session: Executor) -> bool:
         until = mark.oldest + _STEP
         values |= {"until": until, "next_since": until, "keep": True}
     bounds = {"bounds": list(BUCKETS_S), "types": sorted(HANDLERS), "other": OTHER, "snapshot": mark.snapshot}
-    session.execute(_COUNT, values | bounds)
-    return bool(values["keep"])
+    traced = session.execute(_COUNT, values | bounds).scalar_one() or ()
+    return Counted(bool(values["keep"]), tuple((trace, id_, Outcome(outcome)) for trace, id_, outcome in traced))
 
 
 def add_work(session: Executor, done: Mapping[tuple[Lane, Step], int]) -> None:

@@ -121,6 +121,8 @@ class Event(Base):
     finished_at: Mapped[datetime | None] = mapped_column(_TIME)
     history: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     """What happened besides the usual steps, which have columns of their own."""
+    trace: Mapped[str | None] = mapped_column(Text)
+    """The W3C context of the request's trace, where that is sampled: all that happens to the event goes on in it."""
 
     __table_args__ = (
         Index(

@@ -9,6 +9,7 @@ from app.web.api import desk, events, idempotency, keys, moves, pages, priority,
 from app.web.errors import handle_errors
 from app.web.measured import measure
 from app.web.receiver import Receiver
+from app.web.traced import trace
 from config.settings import Settings
 
 MODULES = (receive, health, measured, pages, desk, events, moves, replays, typed, priority, sources, keys, requests)
@@ -25,7 +26,9 @@ def create_app(settings: Settings) -> Flask:
     flask_app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
     flask_app.extensions["receiver"] = Receiver(Resources.open(settings, pool_size=6), Vault(settings))
     handle_errors(flask_app)
-    measure(flask_app)
+    if settings.metrics:
+        measure(flask_app)
+    trace(flask_app)
     add_routes(flask_app)
     idempotency.keep_answers(flask_app)
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
+from app import tracing
 from app.errors import Permanent, TiercelError, Unavailable
 from app.inbox.prepare import NewEvent
 from app.inbox.store import Stored
@@ -56,6 +57,7 @@ class GroupCommit:
         self._thread = threading.Thread(target=self._run, name="group-commit", daemon=True)
         self._thread.start()
 
+    @tracing.stepped("store")
     def store(self, events: Sequence[NewEvent]) -> Sequence[Stored]:
         """Store a request's events, all of them or none, and return once they are committed.
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from app import tracing
 from app.bare import statement, work
 from app.db import make_engine
 from app.endpoints import Endpoint
@@ -128,6 +129,7 @@ class Receiver:
         self.keyring.close()
         self.resources.close()
 
+    @tracing.stepped("prepare")
     def _prepare(self, endpoint: Endpoint, request: Request) -> tuple[list[NewEvent], bool]:
         kind, secrets = endpoint.kind, endpoint.valid_secrets(datetime.fromtimestamp(request.received_at, UTC))
         self._verify(endpoint, request, secrets)
@@ -165,6 +167,7 @@ class Receiver:
             revision=endpoint.revision,
             received_at=received_at,
             skew_s=self.resources.settings.version_skew_s,
+            trace=tracing.carried(),
         )
 
     def _store_group(self, events: Sequence[NewEvent], until: float) -> list[Stored]:
@@ -178,7 +181,7 @@ class Receiver:
         for asked, event in zip(events, stored, strict=True):
             RECEIVED.add(asked.incoming.source, event.kept.value.lower())
             if event.publish:
-                self._outbox.put(Dispatch(Pointer(event.id, 0), event.lane, event.priority))
+                self._outbox.put(Dispatch(Pointer(event.id, 0), event.lane, event.priority, asked.trace))
         return stored
 
     def _store_together(self, events: Sequence[NewEvent], until: float) -> list[Stored]:

@@ -19,6 +19,7 @@ from app.vault import Vault
 from config.settings import Settings
 from deploy.local import procfile, readiness
 from deploy.local.procfile import Processes, Terminal
+from tests.spans import Collector, collector
 from tests.waiting import free_port
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +38,7 @@ class System:
     output: io.StringIO
     key: str
     flower_port: str
+    traces: Collector
 
     def log_text(self) -> str:
         """Return everything that the processes have printed."""
@@ -48,11 +50,19 @@ class System:
 
 
 @pytest.fixture(scope="package")
-def system(settings: Settings, schema: Engine) -> Iterator[System]:
+def traces() -> Iterator[Collector]:
+    """What the system's traces go to; every one is sampled."""
+    with collector() as found:
+        yield found
+
+
+@pytest.fixture(scope="package")
+def system(settings: Settings, schema: Engine, traces: Collector) -> Iterator[System]:
     """Run the Procfile's processes; ready when each of them does its work."""
     home = Path(os.environ["TIERCEL_HOME"])
     port, flower_port = (str(free_port()) for _ in range(2))
     values = {**os.environ, "PORT": port, "FLOWER_PORT": flower_port, "FLOWER_PASSWORD": "flower"}
+    values |= {"OTEL_EXPORTER_OTLP_ENDPOINT": traces.url, "OTEL_TRACES_SAMPLER": "always_on"}
     env = procfile.environment(values, home, Path(sys.executable).parent)
     output = io.StringIO()
     processes = Processes(home, Terminal(output))
@@ -70,6 +80,6 @@ def system(settings: Settings, schema: Engine) -> Iterator[System]:
         with transaction(schema) as session:
             key = keys.create(session, vault, "acceptance", Scope.ADMIN)
         url = f"http://127.0.0.1:{port}"
-        yield System(url, schema, vault, settings, processes, output, key, flower_port)
+        yield System(url, schema, vault, settings, processes, output, key, flower_port, traces)
     finally:
         processes.stop()

@@ -24,6 +24,7 @@ from bench.soak import leaks
 from tests.acceptance.conftest import System
 from tests.acceptance.test_path import wait_for
 from tests.integration.clirun import run
+from tests.waiting import wait_until
 
 MARK = "canary"
 
@@ -89,7 +90,7 @@ def planted(system: System) -> Planted:
             "payload": {"data": {"id": "1", "type": "currency", "code": "EUR", "note": f"the secret is {secret}"}},
             "configuration": {"url": "https://receiver.example/", "secret_key": secret},
         }
-        sent = {"X-MOLTIN-SECRET-KEY": secret}
+        sent = {"X-MOLTIN-SECRET-KEY": secret, "tracestate": f"who={secret}", "baggage": f"who={secret}"}
         response = requests.post(f"{system.url}/webhooks/{made.name}-ep", json=event, headers=sent, timeout=20)
         made.answers.append(response.text)
         if secret is made.path:
@@ -150,6 +151,14 @@ def test_no_secret_is_in_redis_or_in_a_message(planted: Planted) -> None:
         for lane in Lane:
             message = channel.basic_get(queue_name(lane), no_ack=False)
             assert message is None or found(planted, str(message.body)) == []
+
+
+def test_no_secret_is_in_a_trace(planted: Planted) -> None:
+    traces = planted.system.traces
+    wait_until(lambda: any(s.attributes.get("tiercel.source") == f"{planted.name}-ep" for s in traces.spans))
+    sent = b"".join(traces.bodies).decode("latin-1")
+    assert planted.name in sent
+    assert found(planted, sent) == []
 
 
 def test_no_secret_is_in_flower(planted: Planted) -> None:

@@ -33,7 +33,9 @@ class Shop:
             endpoints.add(session, system.vault, self.name, "standard", self.secret, {})
             endpoints.limit(session, self.name, limit)
 
-    def send(self, event_type: str, data: dict[str, Any], message_id: str | None = None) -> requests.Response:
+    def send(
+        self, event_type: str, data: dict[str, Any], message_id: str | None = None, **more: str
+    ) -> requests.Response:
         now = datetime.now(UTC)
         body = json.dumps({"type": event_type, "timestamp": now.isoformat(), "data": data})
         message_id = message_id or f"msg_{secrets.token_hex(8)}"
@@ -42,6 +44,7 @@ class Shop:
             "webhook-id": message_id,
             "webhook-timestamp": str(int(now.timestamp())),
             "webhook-signature": Webhook(self.secret).sign(message_id, now, body),
+            **more,
         }
         return requests.post(f"{self.system.url}/webhooks/{self.name}", data=body, headers=headers, timeout=10)
 

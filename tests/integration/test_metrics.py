@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,42 @@ def test_the_command_shows_the_same_and_serves_it(settings: Settings, inbox: Inb
         taken = clirun.run("metrics", "--serve", str(port))
         assert taken.exit_code == 1
         assert f"port {port} of {settings.bind} can't be used" in taken.output
+
+
+@pytest.mark.usefixtures("_counting")
+def test_switched_off_no_answer_is_counted_and_ends_are_counted_later(
+    settings: Settings,
+    inbox: Inbox,
+    resources: Resources,
+    queues: Queues,  # noqa: ARG001  # empty
+) -> None:
+    off = settings.model_copy(update={"metrics": False})
+    flask_app = create_app(off)
+    assert flask_app.test_client().get("/livez").status_code == 200
+    flask_app.extensions["receiver"].close()
+    applied = ("tiercel_events_ended_total", "high", "applied", "shop")
+    Dispatcher(resources).step()
+    process(resources, [inbox.pointer(incoming())])
+    Dispatcher(replace(resources, settings=off)).step()
+    seen = shown(inbox)
+    assert applied not in seen
+    assert not [sample for sample in seen if sample[0] == "tiercel_http_requests_total"]
+    # When it is on again
+    Dispatcher(resources).step()
+    assert shown(inbox)[applied] == 1
+
+
+def test_an_event_whose_pointer_is_published_again_grows_no_younger(
+    inbox: Inbox,
+    resources: Resources,
+    queues: Queues,  # noqa: ARG001  # empty
+) -> None:
+    inbox.accept(incoming())
+    inbox.sql("UPDATE event SET due_at = now() - interval '1 h', dispatched_at = now() - interval '1 min'")
+    dispatcher = Dispatcher(resources)
+    dispatcher.step()
+    ((dispatches,),) = inbox.sql("SELECT dispatches FROM event")
+    assert dispatches == 1
+    dispatcher._pulse_at = 0
+    dispatcher.step()
+    assert shown(inbox)["tiercel_lane_oldest_due_age_seconds", "high"] >= 3600

@@ -31,7 +31,7 @@ def accept(inbox: Inbox, count: int = 1, type: str = "price.updated") -> list[uu
 
 def count(engine: Engine) -> bool:
     with work(engine) as session:
-        return tally.count(session)
+        return tally.count(session).left
 
 
 def counted(engine: Engine) -> Counter[Outcome]:

@@ -55,6 +55,12 @@ def test_a_process_that_never_began_counts_nothing_and_writes_no_file() -> None:
     assert measures.files() == []
 
 
+def test_switched_off_a_process_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METRICS", "false")
+    run("web", 0, 3)
+    assert measures.files() == []
+
+
 def test_a_folder_that_can_not_be_made_stops_no_process(tmp_path: Path) -> None:
     (tmp_path / "metrics").write_text("a file")
     measures.begin("web", main=os.getpid(), slot=0)

@@ -1,0 +1,65 @@
+"""Owns how spans leave a process: a bounded queue and a thread, so that an endpoint costs nobody anything.
+
+One that is dead, slow or hangs costs spans, a line a minute in the log, and at the end of the process the time that
+``close`` is given. The SDK's own queue waits up to 30 s then, and logs each failure.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+
+import structlog
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+
+_LOG = structlog.get_logger()
+_BOUND = 8_192
+_SENT_TOGETHER = 512
+_EVERY_S = 1.0
+_SAY_EVERY_S = 60.0
+
+
+class Outlet(SpanProcessor):
+    """Keeps ended spans until they are sent, and drops what is too many."""
+
+    def __init__(self, exporter: SpanExporter) -> None:
+        # What it has to say is said here, seldom enough.
+        logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+        self._exporter = exporter
+        self._spans: deque[ReadableSpan] = deque()
+        self._lost = 0
+        self._said_at = -_SAY_EVERY_S
+        self._closing = threading.Event()
+        # A daemon: an endpoint that hangs doesn't hold up the end of its process.
+        self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
+        self._thread.start()
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Take a span; never waits."""
+        if len(self._spans) < _BOUND:
+            self._spans.append(span)
+        else:
+            self._lost += 1
+
+    def close(self, within_s: float) -> None:
+        """Send what is left, for so many seconds at most."""
+        self._closing.set()
+        self._thread.join(within_s)
+        # Interrupts an exporter that waits to try again.
+        self._exporter.shutdown()
+
+    def _run(self) -> None:
+        while not self._closing.wait(_EVERY_S):
+            self._send()
+        self._send()
+
+    def _send(self) -> None:
+        while self._spans:
+            batch = [self._spans.popleft() for _ in range(min(len(self._spans), _SENT_TOGETHER))]
+            if self._exporter.export(batch) is not SpanExportResult.SUCCESS:
+                self._lost += len(batch)
+                break
+        if self._lost and time.monotonic() >= self._said_at + _SAY_EVERY_S:
+            self._said_at, lost, self._lost = time.monotonic(), self._lost, 0
+            _LOG.warning("spans are lost: the endpoint doesn't take them", action="traces_lost", count=lost)

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 PROCFILE = procfile.read(ROOT / "Procfile")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-SERVERS = {"postgresql", "rabbitmq", "redis", "prometheus", "alertmanager", "grafana"}
+SERVERS = {"postgresql", "rabbitmq", "redis", "prometheus", "alertmanager", "grafana", "collector", "jaeger"}
 
 
 def test_compose_is_what_the_published_schema_allows() -> None:
@@ -54,6 +54,20 @@ def test_compose_publishes_ports_on_loopback_only() -> None:
     published = [port for service in COMPOSE["services"].values() for port in service.get("ports", [])]
     assert published
     assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_the_collector_has_what_its_pipelines_name_and_listens_where_compose_says() -> None:
+    collector = yaml.safe_load((ROOT / "deploy" / "otel" / "collector.yml").read_text())
+    (pipeline,) = collector["service"]["pipelines"].values()
+    for kind, names in pipeline.items():
+        assert set(names) == set(collector[kind])
+    assert set(collector["service"]["extensions"]) == set(collector["extensions"])
+    service = COMPOSE["services"]["collector"]
+    mounted = {volume.split(":")[1]: ROOT / volume.split(":")[0] for volume in service["volumes"]}
+    assert mounted[service["command"].removeprefix("--config=")].is_file()
+    assert collector["exporters"]["otlp/jaeger"]["endpoint"].partition(":")[0] in COMPOSE["services"]
+    port = collector["receivers"]["otlp"]["protocols"]["http"]["endpoint"].partition(":")[2]
+    assert f"http://collector:{port}" in (ROOT / "docs" / "traces.md").read_text()
 
 
 def test_compose_takes_no_secret_from_the_file() -> None:

@@ -8,7 +8,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help up test test-foreign check demo bench soak soak-routes faults fences schema-fuzz reference test-versions lock clean runtime dev
+.PHONY: help up test test-foreign check demo bench soak soak-routes alerts faults fences schema-fuzz reference test-versions lock clean runtime dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,9 @@ soak: runtime ## beside a running `make up`: 50,000 mutated requests to every ki
 
 soak-routes: runtime ## beside a running `make up`: 100,000 made-up requests to every route, and what must still hold
 	$(PY) -m bench.soak.routes $(ARGS)
+
+alerts: dev ## bring about what each alert is for and see it fire: a real Prometheus over a private system (20 minutes)
+	$(PY) -m bench.alerts $(ARGS)
 
 faults: dev ## break everything, one thing at a time, under load: about an hour (ARGS="--count 1000 --only Redis")
 	$(PY) -m tests.faults $(ARGS)

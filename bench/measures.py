@@ -1,4 +1,4 @@
-"""Measures what it costs to be seen: a count, an observation, and a request with and without Flask's hook around it.
+"""Measures what it costs to be seen: a count, an observation, a request's hook, and an event's trace.
 
 `.venv/bin/python -m bench.measures`: processor time, the best of ten rounds each, with no server.
 """
@@ -6,6 +6,7 @@
 import os
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -36,6 +37,42 @@ def cost_us(*steps: Callable[[], object]) -> list[float]:
                 step()
             best[index] = min(best[index], (time.process_time() - began) / _TIMES * 1e6)
     return best
+
+
+def traced(sampler: str) -> float:
+    """Return what the trace of an event costs where it is made, in µs: off, not sampled, sampled."""
+    from app import tracing  # noqa: PLC0415  # after the home is set
+    from config.settings import settings  # noqa: PLC0415
+
+    os.environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": sampler and "http://127.0.0.1:9", "OTEL_TRACES_SAMPLER": sampler}
+    if not sampler:
+        del os.environ["OTEL_TRACES_SAMPLER"]
+    settings.cache_clear()
+    tracing.begin("bench")
+    if tracing._recorder is not None:  # noqa: SLF001  # nothing is to be sent
+        tracing._recorder._outlet.on_end = lambda span: None  # type: ignore[method-assign]  # noqa: ARG005, SLF001
+    prepared, stored = tracing.stepped("prepare")(int), tracing.stepped("store")(int)
+    event_id = uuid.uuid4()
+
+    def way() -> None:
+        with tracing.request():
+            prepared()
+            stored()
+            context = tracing.carried()
+            tracing.answered({"http.response.status_code": 202, "tiercel.source": "x"}, sender=None, error=None)
+        if context is not None:
+            tracing.note("publish", context, 1, {"tiercel.event_id": str(event_id)})
+        with tracing.work():
+            for name in ("lock", "claim", "apply", "finish"):
+                with tracing.step(name):
+                    work = tracing.working()
+                if work is not None and name == "claim" and context is not None:
+                    work.met(event_id, {"context": context, "queued_at": 1.0, "lane": "high", "attempts": 1})
+            tracing.ended((event_id,), "applied")
+
+    (cost,) = cost_us(way)
+    tracing.end()
+    return cost
 
 
 def main() -> None:
@@ -71,6 +108,8 @@ def main() -> None:
             request(measured=True),
         )
         print(f"count {count:.1f} µs, observation {observation:.1f} µs, hook of a request {hooked - plain:.1f} µs")
+        off, unsampled, sampled = traced(""), traced("always_off"), traced("always_on")
+        print(f"an event's trace: off {off:.1f} µs, not sampled {unsampled:.1f} µs, sampled {sampled:.1f} µs")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ _START_S = 180.0
 _STOP_S = 60.0
 _READY = b"Tiercel is ready"
 # The limits are counted as ever, but never in the way: what is measured is how much it takes, not how it says no.
-_WIDE_OPEN = {
+WIDE_OPEN = {
     "SOURCE_EVENTS_PER_S": "1000000",
     "SOURCE_BURST": "10000000",
     "PRESSURE_COMMIT_S": "60",
@@ -43,7 +43,7 @@ def private_system() -> Iterator[Path]:
     for name, setting in Settings.model_fields.items():
         os.environ.pop((setting.alias or name).upper(), None)
     port = free_port()
-    os.environ.update(_WIDE_OPEN)
+    os.environ.update(WIDE_OPEN)
     # MAKELEVEL: `make up` ends when the process that started it is gone, as it does below make.
     wanted = {"TIERCEL_HOME": str(home), "PORT": str(port), "FLOWER_PORT": str(free_port(port)), "MAKELEVEL": "1"}
     os.environ.update(wanted)

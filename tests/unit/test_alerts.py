@@ -13,6 +13,8 @@ import yaml
 from app.exposition import FAMILIES
 from app.inbox.kpis import OBJECTIVES_S
 from app.measures import MEASURES, Spread
+from bench import alerts
+from bench.faults import FAULTS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "prometheus"
@@ -90,3 +92,20 @@ def test_each_alert_is_tested_before_while_it_fires_and_in_a_healthy_hour(name: 
 def test_promtool_agrees(words: tuple[str, ...]) -> None:
     result = promtool(*words)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_each_alert_has_a_fault_that_brings_it_about() -> None:
+    assert sorted(name for fault in FAULTS for name in fault.alerts) == sorted(ALERTS)
+
+
+def test_compressed_rules_are_rules_with_every_duration_divided(tmp_path: Path) -> None:
+    found = alerts.compressed(tmp_path, 15)
+    result = promtool("check", "rules", *(str(tmp_path / name) for name in ("rules.yml", "alerts.yml")))
+    assert result.returncode == 0, result.stdout + result.stderr
+    text = (tmp_path / "alerts.yml").read_text() + (tmp_path / "rules.yml").read_text()
+    assert set(re.findall(r"\[(\w+)\]|(?:for|interval): (\w+)", text)) == {
+        *(("40s", ""), ("60s", ""), ("20s", ""), ("4s", "")),
+        *(("", "20s"), ("", "4s"), ("", "2s"), ("", "1s")),
+    }
+    # 5 minutes of rates, 5 minutes of for, 45 s of intervals.
+    assert found.allowed_s["WorkerRetryRatio"] == 43

@@ -103,9 +103,10 @@ class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             except OSError as error:
                 if error.errno not in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
                     raise
-                self._close_longest_idle()
-                time.sleep(_AGAIN_S)
-                self._epoll.modify(fd, _EACH_NEW)  # tells again of what is still there
+                if select.select([fd], [], [], 0)[0]:  # it is the same error where nobody waits
+                    self._close_longest_idle()
+                    time.sleep(_AGAIN_S)
+                    self._epoll.modify(fd, _EACH_NEW)  # tells again of what is still there
                 return
             while len(self._open) >= self.worker_connections and self._close_longest_idle():
                 pass

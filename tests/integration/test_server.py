@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -114,13 +115,12 @@ def test_a_request_may_come_in_pieces_and_waits_for_nobody(serve: Serve) -> None
 
 def test_more_connections_than_threads_are_served(serve: Serve) -> None:
     _, port = serve()
-    connections = [connect(port) for _ in range(40)]
-    for _ in range(3):
-        for number, connection in enumerate(connections):
-            connection.sendall(request(str(number)))
-        assert [answers(connection) for connection in connections] == [[(str(n), True)] for n in range(40)]
-    for connection in connections:
-        connection.close()
+    with ExitStack() as opened:
+        connections = [opened.enter_context(connect(port)) for _ in range(40)]
+        for _ in range(3):
+            for number, connection in enumerate(connections):
+                connection.sendall(request(str(number)))
+            assert [answers(connection) for connection in connections] == [[(str(n), True)] for n in range(40)]
 
 
 def test_an_idle_connection_is_closed_in_its_time(serve: Serve) -> None:
@@ -133,28 +133,27 @@ def test_an_idle_connection_is_closed_in_its_time(serve: Serve) -> None:
 
 def test_at_the_limit_one_idle_connection_makes_room(serve: Serve) -> None:
     _, port = serve("--worker-connections", "5")
-    connections = [connect(port) for _ in range(5)]
-    for connection in connections:
-        connection.sendall(request("x"))
-        assert answers(connection) == [("x", True)]
-    with connect(port) as newest:
+    with ExitStack() as opened:
+        connections = [opened.enter_context(connect(port)) for _ in range(5)]
+        for connection in connections:
+            connection.sendall(request("x"))
+            assert answers(connection) == [("x", True)]
+        newest = opened.enter_context(connect(port))
         newest.sendall(request("new"))
         assert answers(newest) == [("new", True)]
-    assert [is_closed(connection) for connection in connections].count(True) == 1
-    for connection in connections:
-        connection.close()
+        assert [is_closed(connection) for connection in connections].count(True) == 1
 
 
 def test_without_files_left_new_connections_still_come_in(serve: Serve) -> None:
     import resource  # noqa: PLC0415  # POSIX
 
-    _, port = serve(preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30)))
-    connections = [connect(port) for _ in range(40)]
-    with connect(port) as newest:
-        newest.sendall(request("new"))
-        assert answers(newest) == [("new", True)]
-    for connection in connections:
-        connection.close()
+    _, port = serve(preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+    with ExitStack() as silent:
+        for _ in range(80):
+            silent.enter_context(connect(port))
+        with connect(port) as newest:
+            newest.sendall(request("new"))
+            assert answers(newest) == [("new", True)]
 
 
 def test_stopping_finishes_what_is_under_way_and_says_that_the_connection_closes(serve: Serve, tmp_path: Path) -> None:

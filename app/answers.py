@@ -3,7 +3,6 @@
 Kept for a day, sealed, since an answer may hold a new key. A request whose process died is done anew after a minute.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 from sqlalchemy import text
@@ -30,9 +29,12 @@ class Asked:
     fingerprint: bytes
 
     @classmethod
-    def of(cls, key_id: int, idempotency_key: str, request: bytes) -> "Asked":
-        """Return it by the API key that made it, its Idempotency-Key, and its bytes."""
-        return cls(key_id, hashlib.sha256(idempotency_key.encode()).digest(), hashlib.sha256(request).digest())
+    def of(cls, vault: Vault, key_id: int, idempotency_key: str, request: bytes) -> "Asked":
+        """Return it by the API key that made it, its Idempotency-Key, and its bytes.
+
+        With the pepper, so that whoever reads the table can't try what a request with a secret in it may have been.
+        """
+        return cls(key_id, vault.digest(idempotency_key.encode()), vault.digest(request))
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,4 +53,8 @@ class Vault:
 
     def key_digest(self, key: str) -> bytes:
         """Return what is stored of an API key."""
-        return hmac.new(self._pepper, key.encode(), hashlib.sha256).digest()
+        return self.digest(key.encode())
+
+    def digest(self, content: bytes) -> bytes:
+        """Return what tells contents apart and says nothing of them to whoever hasn't the pepper."""
+        return hmac.new(self._pepper, content, hashlib.sha256).digest()

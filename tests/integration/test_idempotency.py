@@ -67,7 +67,7 @@ def test_a_request_under_way_is_409_until_it_counts_as_lost(admin: Desk, inbox: 
 
 
 def test_what_is_to_be_tried_again_is_forgotten_and_old_answers_go(inbox: Inbox) -> None:
-    asked = Asked.of(1, "x", b"request")
+    asked = Asked.of(inbox.vault, 1, "x", b"request")
     with transaction(inbox.engine) as session:
         assert answers.begin(session, inbox.vault, asked) is None
         answers.drop(session, asked)
@@ -78,7 +78,7 @@ def test_what_is_to_be_tried_again_is_forgotten_and_old_answers_go(inbox: Inbox)
     assert "hush" not in repr(kept)
     inbox.sql("UPDATE desk_request SET created_at = now() - interval '2 days'")
     with transaction(inbox.engine) as session:
-        assert answers.begin(session, inbox.vault, Asked.of(2, "y", b"")) is None
+        assert answers.begin(session, inbox.vault, Asked.of(inbox.vault, 2, "y", b"")) is None
     assert inbox.sql("SELECT key_id FROM desk_request") == [(2,)]
 
 

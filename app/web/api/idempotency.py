@@ -49,7 +49,7 @@ def begin(key_id: int, *, reads: bool) -> Response | None:
     given = key()
     if given is None:
         return None
-    asked = Asked.of(key_id, given, b"\0".join((request.full_path.encode(), read_body())))
+    asked = Asked.of(receiver().vault, key_id, given, b"\0".join((request.full_path.encode(), read_body())))
     with transaction(receiver().resources.engine) as session:
         before = answers.begin(session, receiver().vault, asked)
     if before is None:

@@ -110,6 +110,7 @@ class Settings(BaseSettings):
     otel_exporter_otlp_headers: SecretStr = SecretStr("")
     otel_traces_sampler: Sampler = Sampler.PARENTBASED_TRACEIDRATIO
     otel_traces_sampler_arg: Annotated[float, Field(ge=0, le=1)] = 0.1
+    otel_bsp_schedule_delay: Annotated[int, Field(ge=10, le=60_000)] = 5_000
 
     def traces_url(self) -> str:
         """Return where traces go; empty: nowhere."""

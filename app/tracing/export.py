@@ -16,17 +16,17 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 _LOG = structlog.get_logger()
 _BOUND = 8_192
 _SENT_TOGETHER = 512
-_EVERY_S = 1.0
 _SAY_EVERY_S = 60.0
 
 
 class Outlet(SpanProcessor):
     """Keeps ended spans until they are sent, and drops what is too many."""
 
-    def __init__(self, exporter: SpanExporter) -> None:
+    def __init__(self, exporter: SpanExporter, *, every_s: float) -> None:
         # What it has to say is said here, seldom enough.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         self._exporter = exporter
+        self._every_s = every_s
         self._spans: deque[ReadableSpan] = deque()
         self._lost = 0
         self._said_at = -_SAY_EVERY_S
@@ -50,7 +50,7 @@ class Outlet(SpanProcessor):
         self._exporter.shutdown()
 
     def _run(self) -> None:
-        while not self._closing.wait(_EVERY_S):
+        while not self._closing.wait(self._every_s):
             self._send()
         self._send()
 

@@ -214,7 +214,8 @@ class Recorder:
             if "=" in part
         )
         exporter = OTLPSpanExporter(endpoint=settings.traces_url(), headers=headers or None)
-        return cls(Outlet(exporter), sampler_of(settings), group, current)
+        outlet = Outlet(exporter, every_s=settings.otel_bsp_schedule_delay / 1000)
+        return cls(outlet, sampler_of(settings), group, current)
 
     @contextmanager
     def request(self) -> Iterator[None]:

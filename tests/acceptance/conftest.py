@@ -63,6 +63,7 @@ def system(settings: Settings, schema: Engine, traces: Collector) -> Iterator[Sy
     port, flower_port = (str(free_port()) for _ in range(2))
     values = {**os.environ, "PORT": port, "FLOWER_PORT": flower_port, "FLOWER_PASSWORD": "flower"}
     values |= {"OTEL_EXPORTER_OTLP_ENDPOINT": traces.url, "OTEL_TRACES_SAMPLER": "always_on"}
+    values["OTEL_BSP_SCHEDULE_DELAY"] = "500"
     env = procfile.environment(values, home, Path(sys.executable).parent)
     output = io.StringIO()
     processes = Processes(home, Terminal(output))

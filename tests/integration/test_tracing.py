@@ -34,6 +34,7 @@ SENDER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 def begin(monkeypatch: pytest.MonkeyPatch, url: str, sampler: str = "always_on") -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
     process_settings.cache_clear()
     tracing.begin("test")
 

@@ -8,12 +8,14 @@ watch over the process stay gunicorn's.
 
 import errno
 import os
+import resource
 import select
 import socket
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import FrameType
 
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
@@ -25,6 +27,15 @@ _ONE_REQUEST = select.EPOLLIN | select.EPOLLONESHOT
 """A connection belongs to the thread that was woken for it, until that arms it again."""
 _EACH_NEW = select.EPOLLIN | select.EPOLLET
 """One thread of each process is woken for new connections, and takes all of them."""
+
+
+_SPARE_FILES = 64
+"""Left for everything else that a request needs: the databases' sockets, files, modules that are loaded late."""
+
+
+def _files_left() -> int:
+    """Return how many more files this process may open."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - len(list(Path("/proc/self/fd").iterdir()))
 
 
 class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
@@ -51,6 +62,7 @@ class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def run(self) -> None:
         """Accept and serve until told to end, then finish what is under way."""
+        self._at_most = min(self.worker_connections, max(1, _files_left() - _SPARE_FILES))
         listeners = {listener.fileno(): listener for listener in self.sockets}
         for fd, listener in listeners.items():
             listener.setblocking(False)
@@ -108,7 +120,7 @@ class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                     time.sleep(_AGAIN_S)
                     self._epoll.modify(fd, _EACH_NEW)  # tells again of what is still there
                 return
-            while len(self._open) >= self.worker_connections and self._close_longest_idle():
+            while len(self._open) >= self._at_most and self._close_longest_idle():
                 pass
             connection = TConn(self.cfg, accepted, address, listener.getsockname())
             connection.data_ready = True  # it is only ever read when there is something

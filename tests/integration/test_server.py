@@ -147,9 +147,9 @@ def test_at_the_limit_one_idle_connection_makes_room(serve: Serve) -> None:
 def test_without_files_left_new_connections_still_come_in(serve: Serve) -> None:
     import resource  # noqa: PLC0415  # POSIX
 
-    _, port = serve(preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+    _, port = serve(preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128)))
     with ExitStack() as silent:
-        for _ in range(80):
+        for _ in range(150):
             silent.enter_context(connect(port))
         with connect(port) as newest:
             newest.sendall(request("new"))

@@ -23,7 +23,7 @@ pytest_plugins = ("tests.services",)
 
 hypothesis_settings.register_profile(
     "tiercel",
-    max_examples=50,
+    max_examples=30,
     deadline=None,
     print_blob=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

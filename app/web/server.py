@@ -27,8 +27,7 @@ _ONE_REQUEST = select.EPOLLIN | select.EPOLLONESHOT
 """A connection belongs to the thread that was woken for it, until that arms it again."""
 _EACH_NEW = select.EPOLLIN | select.EPOLLET
 """One thread of each process is woken for new connections, and takes all of them."""
-
-
+_SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _SPARE_FILES = 64
 """Left for everything else that a request needs: the databases' sockets, files, modules that are loaded late."""
 
@@ -110,11 +109,9 @@ class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 accepted, address = listener.accept()
             except BlockingIOError:
                 return
-            except ConnectionAbortedError:
-                continue
             except OSError as error:
-                if error.errno not in {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}:
-                    raise
+                if error.errno not in _SHORT:
+                    continue  # of this one connection: its sender gave up, or the network did (accept(2))
                 if select.select([fd], [], [], 0)[0]:  # it is the same error where nobody waits
                     self._close_longest_idle()
                     time.sleep(_AGAIN_S)

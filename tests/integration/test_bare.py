@@ -148,6 +148,19 @@ def test_idle_connections_that_were_ended_are_made_anew_and_fail_nobody(table: E
     one.dispose()
 
 
+def test_an_idle_connection_that_was_only_spoken_to_is_kept(table: Engine) -> None:
+    one = make_engine(table.url.render_as_string(hide_password=False), pool_size=1)
+    with statement(one) as connection:
+        backend = connection.execute(BACKEND).scalar_one()
+        connection.execute(text("LISTEN bare_test"))
+    with table.begin() as other:
+        other.execute(text("NOTIFY bare_test"))
+    for _ in range(2):
+        with statement(one) as connection:
+            assert connection.execute(BACKEND).scalar_one() == backend
+    one.dispose()
+
+
 def test_a_connection_that_was_ended_in_the_middle_is_unavailable_once_and_then_made_anew(table: Engine) -> None:
     one = make_engine(table.url.render_as_string(hide_password=False), pool_size=2)
     with pytest.raises(Unavailable), work(one) as connection:

@@ -1,6 +1,7 @@
 """How a receiver process serves its connections, with the shipped configuration and an application of five lines."""
 
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -18,6 +19,9 @@ APPLICATION = """
     import time
     def application(environ, start_response):
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        if environ["PATH_INFO"] == "/files":
+            for file in [open(__file__) for _ in range(20)]:
+                file.close()
         if environ["PATH_INFO"] == "/slow":
             open("entered", "w").close()
             time.sleep(1)
@@ -40,7 +44,7 @@ def serve(tmp_path: Path, services: dict[str, str]) -> Iterator[Serve]:
         env = {**os.environ, **services, "PORT": str(port), "WEB_PROCESSES": "1", "WEB_THREADS": "4"}
         # S603, PLW1509: the limit of open files is for this process only.
         started.append(subprocess.Popen(line, cwd=tmp_path, env=env, preexec_fn=preexec))  # noqa: PLW1509
-        wait_until(lambda: is_open(port))
+        wait_until(lambda: has_answered(port))
         return started[-1], port
 
     yield start
@@ -74,6 +78,18 @@ def answers(connection: socket.socket, count: int = 1) -> list[tuple[str, bool]]
         assert more, got
         got += more
     return found
+
+
+def has_answered(port: int) -> bool:
+    """Tell whether the server answers; when it does it knows of no connection any more."""
+    try:
+        with connect(port) as probe:
+            probe.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            while probe.recv(65_536):
+                pass
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def is_open(port: int) -> bool:
@@ -144,16 +160,31 @@ def test_at_the_limit_one_idle_connection_makes_room(serve: Serve) -> None:
         assert [is_closed(connection) for connection in connections].count(True) == 1
 
 
-def test_without_files_left_new_connections_still_come_in(serve: Serve) -> None:
-    import resource  # noqa: PLC0415  # POSIX
-
+def test_however_many_connections_come_files_are_left_for_what_a_request_needs(serve: Serve) -> None:
     _, port = serve(preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128)))
     with ExitStack() as silent:
         for _ in range(150):
             silent.enter_context(connect(port))
         with connect(port) as newest:
-            newest.sendall(request("new"))
+            newest.sendall(request("new", "/files"))
             assert answers(newest) == [("new", True)]
+
+
+def test_where_files_run_short_all_the_same_the_longest_idle_connections_go(serve: Serve) -> None:
+    process, port = serve()
+    with connect(port) as first:
+        first.sendall(request("first"))
+        assert answers(first) == [("first", True)]
+        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        most = len(list(Path(f"/proc/{child}/fd").iterdir())) + 5
+        resource.prlimit(int(child), resource.RLIMIT_NOFILE, (most, most))
+        with ExitStack() as silent:
+            for _ in range(12):
+                silent.enter_context(connect(port))
+            with connect(port) as last:
+                last.sendall(request("last"))
+                assert answers(last) == [("last", True)]
+        assert is_closed(first)
 
 
 def test_stopping_finishes_what_is_under_way_and_says_that_the_connection_closes(serve: Serve, tmp_path: Path) -> None:

@@ -9,9 +9,11 @@ import socket
 import struct
 import sys
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from config.heap import settle
 from config.settings import settings
 
 READ_TIMEOUT_S = 5
@@ -41,6 +43,18 @@ preload_app = False
 control_socket_disable = True
 # The heartbeat's file must not wait for a disk.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108  # gunicorn unlinks it at once
+
+
+def on_starting(server: Any) -> None:  # noqa: ARG001  # gunicorn's signature
+    """Load the receiver's code once, for its processes to share."""
+    import_module("app.web.factory")
+    import_module("app.tracing").load()
+    settle()
+
+
+def post_worker_init(worker: Any) -> None:  # noqa: ARG001  # gunicorn's signature
+    """Let the application, too, be looked at no more."""
+    settle()
 
 
 def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001  # gunicorn's signature

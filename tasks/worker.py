@@ -9,13 +9,14 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_process_shutdown
+from celery.signals import celeryd_init, setup_logging, worker_init, worker_process_init, worker_process_shutdown
 from celery.utils.log import current_process_index  # type: ignore[attr-defined]  # celery-types lacks it
 
 from app import measures, requests, tracing
 from app.broker import APPLY_EVENTS, APPLY_EVENTS_SHOWN, CARRY_OUT, PURGE, TRANSPORT_OPTIONS, queue_for, queue_name
 from app.models import Lane
 from app.resources import Resources
+from config.heap import settle
 from config.logs import configure_logs
 from config.settings import Settings, settings
 from config.share import share_by_niceness
@@ -124,6 +125,12 @@ def carry_out_requests() -> None:
 def _share(sender: str = "", **_: object) -> None:
     share_by_niceness()
     _group.append(sender.partition("@")[0])
+
+
+@worker_init.connect
+def _before_fork(**_: object) -> None:
+    tracing.load()
+    settle()
 
 
 @setup_logging.connect

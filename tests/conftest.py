@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from alembic import command
@@ -30,6 +31,24 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("tiercel")
 
+_WHOLE_SYSTEM = Path(__file__).parent / "acceptance"
+_WRITTEN = text(
+    " UNION ALL ".join(
+        f"""SELECT '"{table.name}"' WHERE pg_relation_size('"{table.name}"') > 0"""
+        for table in Base.metadata.sorted_tables
+        if table.name != "lane"
+    )
+)
+"""A table without a page has nothing; one whose rows were rolled back has."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each file to one of xdist's workers, and all that need the whole system to the same one."""
+    for item in items:
+        whole = _WHOLE_SYSTEM in item.path.parents
+        item.add_marker(pytest.mark.xdist_group("acceptance" if whole else item.path.stem))
+
 
 @pytest.fixture(scope="session")
 def settings(services: dict[str, str]) -> Settings:
@@ -54,9 +73,11 @@ def schema(settings: Settings) -> Iterator[Engine]:
 @pytest.fixture
 def engine(schema: Engine) -> Engine:
     """The same, with every table empty and every lane open."""
-    tables = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables if table.name != "lane")
     with schema.begin() as connection:
-        connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
+        # To truncate makes each table's files anew, so only those that were written since.
+        written = connection.execute(_WRITTEN).scalars().all()
+        if written:
+            connection.execute(text(f"TRUNCATE {', '.join(written)} RESTART IDENTITY"))
         connection.execute(
             text(
                 "UPDATE lane SET open = true, out = 0, workers = 0, drain_per_s = 0, "

@@ -17,6 +17,7 @@ from app.handlers.gate import State
 from app.handlers.registry import Row
 from app.incoming import JsonValue, Operation, StoredEvent
 from app.models import Entity, Fact, Lead, Owned
+from app.packed import packed
 
 Owner = tuple[int, str, str]
 """An entity's key: source, type and id."""
@@ -53,7 +54,7 @@ def entities(session: Executor, kept: Sequence[Kept]) -> None:
     for new, statement in ((True, _make_entities()), (False, _write_entities())):
         values = [_entity(one) for one in kept if one.new is new]
         if values:
-            session.execute(statement, _columns(_ENTITY, values), execution_options=LATER)
+            session.execute(statement, {"rows": packed(values)}, execution_options=LATER)
 
 
 def typed(session: Executor, kept: Sequence[Kept], rows: Sequence[Sequence[Row]]) -> None:
@@ -72,7 +73,7 @@ def typed(session: Executor, kept: Sequence[Kept], rows: Sequence[Sequence[Row]]
     for model, values_of in wanted.items():
         if values_of:
             _, upsert = _typed(model)  # type: ignore[arg-type]  # a class has a hash
-            session.execute(upsert, _columns(_names(model), values_of), execution_options=LATER)
+            session.execute(upsert, {"rows": packed(values_of)}, execution_options=LATER)
 
 
 def facts(session: Executor, events: Sequence[tuple[StoredEvent, JsonValue]]) -> None:
@@ -80,14 +81,14 @@ def facts(session: Executor, events: Sequence[tuple[StoredEvent, JsonValue]]) ->
     if not events:
         return
     told = [{**_key(event), "event_id": str(event.id), "type": event.type} for event, _ in events]
-    session.execute(_record_facts(), _columns(_FACT, told), execution_options=LATER)
+    session.execute(_record_facts(), {"rows": packed(told)}, execution_options=LATER)
     leads = [
         {**known, **projections.lead(said if isinstance(said, dict) else {}), "captured_at": event.received_at}
         for known, (event, said) in zip(told, events, strict=True)
         if event.entity_type == "lead" and event.operation is not Operation.DELETE
     ]
     if leads:
-        session.execute(_record_leads(), _columns(_LEAD, leads), execution_options=LATER)
+        session.execute(_record_leads(), {"rows": packed(leads)}, execution_options=LATER)
 
 
 def _key(event: StoredEvent) -> dict[str, Any]:
@@ -109,17 +110,12 @@ def _entity(one: Kept) -> dict[str, Any]:
     }
 
 
-def _columns(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Turn rows into one list a column, as unnest takes them."""
-    return {name: [row[name] for row in rows] for name in names}
-
-
 @cache
 def _make_entities() -> TextClause:
     names = ", ".join(_ENTITY)
     return text(
         f"INSERT INTO entity ({names}, applied_at) SELECT {names}, clock_timestamp() "
-        f"FROM {_unnest(Entity, _ENTITY)} ORDER BY {', '.join(_OWNER)}"
+        f"FROM {_rows(Entity, _ENTITY)} ORDER BY {', '.join(_OWNER)}"
     )
 
 
@@ -127,7 +123,7 @@ def _make_entities() -> TextClause:
 def _write_entities() -> TextClause:
     changed = ", ".join(f"{name} = x.{name}" for name in _ENTITY if name not in _OWNER)
     return text(
-        f"UPDATE entity SET {changed}, applied_at = clock_timestamp() FROM {_unnest(Entity, _ENTITY)} "
+        f"UPDATE entity SET {changed}, applied_at = clock_timestamp() FROM {_rows(Entity, _ENTITY)} "
         f"WHERE {_same_owner('entity')}"
     )
 
@@ -135,13 +131,13 @@ def _write_entities() -> TextClause:
 @cache
 def _record_facts() -> TextClause:
     names = ", ".join(_FACT)
-    return text(f"INSERT INTO fact ({names}) SELECT {names} FROM {_unnest(Fact, _FACT)}")
+    return text(f"INSERT INTO fact ({names}) SELECT {names} FROM {_rows(Fact, _FACT)}")
 
 
 @cache
 def _record_leads() -> TextClause:
     names = ", ".join(_LEAD)
-    return text(f"INSERT INTO lead ({names}) SELECT {names} FROM {_unnest(Lead, _LEAD)} ON CONFLICT DO NOTHING")
+    return text(f"INSERT INTO lead ({names}) SELECT {names} FROM {_rows(Lead, _LEAD)} ON CONFLICT DO NOTHING")
 
 
 @cache
@@ -151,7 +147,7 @@ def _typed(model: type[Owned]) -> tuple[TextClause, TextClause]:
     changed = ", ".join(f"{name} = excluded.{name}" for name in names if name not in key)
     others = f"DELETE FROM {table} WHERE {_IS_OWNER} AND key <> ALL(CAST(:keys AS text[]))"
     upsert = (
-        f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(names)} FROM {_unnest(model, names)} "
+        f"INSERT INTO {table} ({', '.join(names)}) SELECT {', '.join(names)} FROM {_rows(model, names)} "
         f"ORDER BY {', '.join(key)} ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changed}"
     )
     return text(others), text(upsert)
@@ -161,10 +157,10 @@ def _names(model: type[Any]) -> tuple[str, ...]:
     return tuple(column.name for column in model.__table__.columns)
 
 
-def _unnest(model: type[Any], names: Sequence[str]) -> str:
+def _rows(model: type[Any], names: Sequence[str]) -> str:
     types = {column.name: column.type for column in model.__table__.columns}
-    arrays = ", ".join(f"CAST(:{name} AS {_type_name(types[name])}[])" for name in names)
-    return f"unnest({arrays}) AS x({', '.join(names)})"
+    columns = ", ".join(f"{name} {_type_name(types[name])}" for name in names)
+    return f"json_to_recordset(CAST(:rows AS json)) AS x({columns})"
 
 
 def _type_name(column_type: Any) -> str:

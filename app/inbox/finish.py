@@ -16,6 +16,7 @@ from app.inbox.claim import Claim
 from app.inbox.deadlines import EXPIRED
 from app.incoming import Operation, StoredEvent
 from app.models import Outcome, Status
+from app.packed import packed
 
 # What a sampled event's spans tell; the others ask for none of it.
 TRACED = """json_build_object(
@@ -53,12 +54,9 @@ WHERE id = :id AND claim_token = :token
 # somebody else holds at this moment isn't waited for: its own turn ends it.
 _FINISH_WITH_OLDER = text("""
 WITH ended AS (
-    SELECT * FROM unnest(CAST(:ids AS uuid[]), CAST(:outcomes AS smallint[]), CAST(:older_outcomes AS smallint[]),
-                         CAST(:notes AS text[]), CAST(:source_ids AS int[]), CAST(:entity_types AS text[]),
-                         CAST(:entity_ids AS text[]), CAST(:versions AS numeric[]), CAST(:sequences AS numeric[]),
-                         CAST(:operations AS smallint[]), CAST(:fingerprints AS bytea[]))
-         AS x(id, outcome, older_outcome, notes, source_id, entity_type, entity_id, version, sequence, operation,
-              fingerprint)),
+    SELECT * FROM json_to_recordset(CAST(:ended AS json))
+         AS x(id uuid, outcome smallint, older_outcome smallint, notes jsonb, source_id int, entity_type text,
+              entity_id text, version numeric, sequence numeric, operation smallint, fingerprint bytea)),
 older AS (
     UPDATE event SET status = 2, finished_at = clock_timestamp(), parked_at = NULL,
            outcome = CASE WHEN x.older_outcome = 4 AND event.operation = 3 THEN 2 ELSE x.older_outcome END,
@@ -76,7 +74,7 @@ older AS (
     WHERE event.id = x.older_id)
 UPDATE event SET status = 2, outcome = ended.outcome, finished_at = clock_timestamp(), claim_token = NULL,
        lease_until = NULL, error = NULL, attempts = greatest(attempts, 1),
-       history = history || CAST(ended.notes AS jsonb)
+       history = history || ended.notes
 FROM ended WHERE event.id = ended.id AND claim_token = :token
 """)
 _TRIED = text("SELECT attempts, entity_type FROM event WHERE id = :id")
@@ -166,21 +164,23 @@ def finish_with_older(session: Executor, token: uuid.UUID, ended: Sequence[Ended
     It commits without waiting for the disk: what a server that crashes forgets here it forgets with the rows that
     were applied, and the events are applied again. The event itself was on the disk before its sender was answered.
     """
-    events = [one.event for one in ended]
-    values = {
-        "token": token,
-        "ids": [str(event.id) for event in events],
-        "outcomes": [int(one.applied.outcome) for one in ended],
-        "older_outcomes": [int(_of_older(one.applied.outcome)) for one in ended],
-        "notes": [_json(one.applied.notes) for one in ended],
-        "source_ids": [event.source_id for event in events],
-        "entity_types": [event.entity_type for event in events],
-        "entity_ids": [event.entity_id for event in events],
-        "versions": [event.version for event in events],
-        "sequences": [event.sequence for event in events],
-        "operations": [int(event.operation) for event in events],
-        "fingerprints": [event.fingerprint for event in events],
-    }
+    rows = [
+        {
+            "id": one.event.id,
+            "outcome": one.applied.outcome,
+            "older_outcome": _of_older(one.applied.outcome),
+            "notes": one.applied.notes,
+            "source_id": one.event.source_id,
+            "entity_type": one.event.entity_type,
+            "entity_id": one.event.entity_id,
+            "version": one.event.version,
+            "sequence": one.event.sequence,
+            "operation": one.event.operation,
+            "fingerprint": one.event.fingerprint,
+        }
+        for one in ended
+    ]
+    values = {"token": token, "ended": packed(rows)}
     session.execute(_FINISH_WITH_OLDER, values, execution_options=LAST | SOON)
 
 

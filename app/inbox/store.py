@@ -1,9 +1,8 @@
 """Owns store: verified events become rows, all that are in flight in one go, duplicates recognised by constraint."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import Enum
 from typing import Any
 
@@ -15,6 +14,7 @@ from app.handlers import handler_for
 from app.inbox.normalform import normal_form
 from app.inbox.prepare import NewEvent
 from app.models import Lane, Outcome, Status
+from app.packed import packed
 
 
 class Kept(Enum):
@@ -51,9 +51,8 @@ _STORE = text("""
 WITH won AS (
     INSERT INTO event_key (source_id, digest, event_id, fingerprint, lane)
     SELECT k.source_id, k.digest, k.event_id, k.fingerprint, k.lane
-    FROM unnest(CAST(:key_source_ids AS int[]), CAST(:key_revisions AS int[]), CAST(:key_digests AS bytea[]),
-                CAST(:key_event_ids AS uuid[]), CAST(:key_fingerprints AS bytea[]), CAST(:key_lanes AS smallint[]))
-         AS k(source_id, revision, digest, event_id, fingerprint, lane)
+    FROM json_to_recordset(CAST(:key_rows AS json))
+         AS k(source_id int, revision int, digest bytea, event_id uuid, fingerprint bytea, lane smallint)
     JOIN source s ON s.id = k.source_id AND s.revision = k.revision AND s.enabled AND s.removed_at IS NULL
     ORDER BY k.source_id, k.digest, k.event_id
     ON CONFLICT DO NOTHING
@@ -65,23 +64,17 @@ INSERT INTO event (id, source_id, external_id, type, entity_type, entity_id, ope
                    effective_at, expires_at, campaign, trace)
 SELECT e.id, e.source_id, e.external_id, e.type, e.entity_type, e.entity_id, e.operation, e.version, e.version_text,
        e.sequence, e.fingerprint, e.final, true, e.fact, e.payload, e.data_pointer, e.lane, e.priority, e.score,
-       CAST(e.reasons AS jsonb), CASE WHEN e.quarantined THEN 3 ELSE 0 END, CASE WHEN e.quarantined THEN 8 END,
+       e.reasons, CASE WHEN e.quarantined THEN 3 ELSE 0 END, CASE WHEN e.quarantined THEN 8 END,
        CASE WHEN e.quarantined THEN 'the version lies further ahead than the allowed skew' END, e.received_at,
        CASE WHEN l.open AND NOT e.quarantined AND coalesce(e.effective_at <= now(), true) THEN now() END,
        CASE WHEN e.quarantined THEN now() END, greatest(now(), e.effective_at), e.effective_at, e.expires_at,
        e.campaign, e.trace
-FROM unnest(CAST(:id AS uuid[]), CAST(:keys AS int[]), CAST(:source_id AS int[]), CAST(:external_id AS text[]),
-            CAST(:type AS text[]), CAST(:entity_type AS text[]), CAST(:entity_id AS text[]),
-            CAST(:operation AS smallint[]), CAST(:version AS numeric[]), CAST(:version_text AS text[]),
-            CAST(:sequence AS numeric[]), CAST(:fingerprint AS bytea[]), CAST(:final AS boolean[]),
-            CAST(:fact AS boolean[]), CAST(:payload AS text[]), CAST(:data_pointer AS text[]),
-            CAST(:lane AS smallint[]), CAST(:priority AS smallint[]), CAST(:score AS smallint[]),
-            CAST(:reasons AS text[]), CAST(:quarantined AS boolean[]), CAST(:received_at AS timestamptz[]),
-            CAST(:effective_at AS timestamptz[]), CAST(:expires_at AS timestamptz[]), CAST(:campaign AS text[]),
-            CAST(:trace AS text[]))
-     AS e(id, keys, source_id, external_id, type, entity_type, entity_id, operation, version, version_text, sequence,
-          fingerprint, final, fact, payload, data_pointer, lane, priority, score, reasons, quarantined,
-          received_at, effective_at, expires_at, campaign, trace)
+FROM json_to_recordset(CAST(:rows AS json))
+     AS e(id uuid, keys int, source_id int, external_id text, type text, entity_type text, entity_id text,
+          operation smallint, version numeric, version_text text, sequence numeric, fingerprint bytea, final boolean,
+          fact boolean, payload text, data_pointer text, lane smallint, priority smallint, score smallint,
+          reasons jsonb, quarantined boolean, received_at timestamptz, effective_at timestamptz,
+          expires_at timestamptz, campaign text, trace text)
 JOIN wins w ON w.event_id = e.id AND w.keys = e.keys
 JOIN lane l ON l.lane = e.lane
 RETURNING id, dispatched_at IS NOT NULL
@@ -130,7 +123,11 @@ def store(session: Executor, events: Sequence[NewEvent]) -> list[Stored]:
         SQLAlchemyError: nothing of the group is stored.
     """
     group = {event.id for event in events}
-    direct = {row[0]: row[1] for row in session.execute(_STORE, {**_keys(events), **_columns(events)})}
+    rows = {
+        "key_rows": packed([key for event in events for key in _keys(event)]),
+        "rows": packed([_row(event) for event in events]),
+    }
+    direct = {row[0]: row[1] for row in session.execute(_STORE, rows)}
     known = _repeated(session, [event for event in events if event.id not in direct])
     return [
         _new(event, publish=direct[event.id])
@@ -140,46 +137,47 @@ def store(session: Executor, events: Sequence[NewEvent]) -> list[Stored]:
     ]
 
 
-def _keys(events: Sequence[NewEvent]) -> dict[str, list[Any]]:
-    keyed = [(event, digest) for event in events for digest in event.keys]
-    return {
-        "key_source_ids": [event.source_id for event, _ in keyed],
-        "key_revisions": [event.revision for event, _ in keyed],
-        "key_digests": [digest for _, digest in keyed],
-        "key_event_ids": [str(event.id) for event, _ in keyed],
-        "key_fingerprints": [event.fingerprint for event, _ in keyed],
-        "key_lanes": [int(event.decision.lane) for event, _ in keyed],
-    }
+def _keys(event: NewEvent) -> Iterator[dict[str, Any]]:
+    for digest in event.keys:
+        yield {
+            "source_id": event.source_id,
+            "revision": event.revision,
+            "digest": digest,
+            "event_id": event.id,
+            "fingerprint": event.fingerprint,
+            "lane": event.decision.lane,
+        }
 
 
-def _columns(events: Sequence[NewEvent]) -> dict[str, list[Any]]:
+def _row(event: NewEvent) -> dict[str, Any]:
+    incoming, decision, schedule = event.incoming, event.decision, event.schedule
     return {
-        "id": [str(e.id) for e in events],
-        "keys": [len(e.keys) for e in events],
-        "source_id": [e.source_id for e in events],
-        "external_id": [e.incoming.external_id for e in events],
-        "type": [e.incoming.type for e in events],
-        "entity_type": [e.incoming.entity_type for e in events],
-        "entity_id": [e.incoming.entity_id for e in events],
-        "operation": [int(e.incoming.operation) for e in events],
-        "version": [e.version for e in events],
-        "version_text": [e.incoming.version.text if e.incoming.version else None for e in events],
-        "sequence": [e.incoming.sequence or Decimal(0) for e in events],
-        "fingerprint": [e.fingerprint for e in events],
-        "final": [e.final for e in events],
-        "fact": [handler_for(e.incoming.entity_type).is_fact(e.incoming.type) for e in events],
-        "payload": [e.payload for e in events],
-        "data_pointer": [e.incoming.data_pointer for e in events],
-        "lane": [int(e.decision.lane) for e in events],
-        "priority": [e.decision.priority for e in events],
-        "score": [e.decision.score for e in events],
-        "reasons": [orjson.dumps(e.decision.reasons).decode() for e in events],
-        "quarantined": [e.quarantined for e in events],
-        "received_at": [e.received_at for e in events],
-        "effective_at": [e.schedule.effective_at for e in events],
-        "expires_at": [e.schedule.expires_at for e in events],
-        "campaign": [e.schedule.campaign for e in events],
-        "trace": [e.trace for e in events],
+        "id": event.id,
+        "keys": len(event.keys),
+        "source_id": event.source_id,
+        "external_id": incoming.external_id,
+        "type": incoming.type,
+        "entity_type": incoming.entity_type,
+        "entity_id": incoming.entity_id,
+        "operation": incoming.operation,
+        "version": event.version,
+        "version_text": incoming.version.text if incoming.version else None,
+        "sequence": incoming.sequence or 0,
+        "fingerprint": event.fingerprint,
+        "final": event.final,
+        "fact": handler_for(incoming.entity_type).is_fact(incoming.type),
+        "payload": event.payload,
+        "data_pointer": incoming.data_pointer,
+        "lane": decision.lane,
+        "priority": decision.priority,
+        "score": decision.score,
+        "reasons": decision.reasons,
+        "quarantined": event.quarantined,
+        "received_at": event.received_at,
+        "effective_at": schedule.effective_at,
+        "expires_at": schedule.expires_at,
+        "campaign": schedule.campaign,
+        "trace": event.trace,
     }
 
 

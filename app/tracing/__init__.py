@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from functools import wraps
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from config.settings import settings
@@ -30,6 +31,12 @@ _recorder: "Recorder | None" = None
 _open: ContextVar["Scope | None"] = ContextVar("open", default=None)
 """What is being traced here: a request, or a worker's work on events."""
 _END_S = 1.5
+
+
+def load() -> None:
+    """Load what ``begin`` will need, where an endpoint is set: before the fork it is loaded once for all processes."""
+    if settings().traces_url():
+        import_module("app.tracing.spans")
 
 
 def begin(group: str) -> None:

@@ -84,12 +84,13 @@ def _all(home: Path, words: argparse.Namespace) -> Iterator[Result]:
                 yield run(system, fault, seed=seeds[fault.name], count=words.count, rate=words.rate)
     if re.search(words.only, "poison"):
         with System(home / "poison") as system:
-            for nouns in (POISONS, (ENDLESS,)):
-                yield _poison(system, nouns, words)
+            for nouns, times in ((POISONS, 4), ((ENDLESS,), 8)):
+                yield _poison(system, nouns, words, times)
 
 
-def _poison(system: System, nouns: Sequence[str], words: argparse.Namespace) -> Result:
-    outcomes, result = poisoned(system, nouns, seed=words.seed, count=words.count, rate=words.rate)
+def _poison(system: System, nouns: Sequence[str], words: argparse.Namespace, times: int) -> Result:
+    # It takes long to die, and some events are to come after it.
+    outcomes, result = poisoned(system, nouns, seed=words.seed, count=times * words.count, rate=words.rate)
     result.differences += [
         f"{noun} ended as {outcome}" for noun, outcome in outcomes.items() if outcome is not Outcome.DEAD
     ]

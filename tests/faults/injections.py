@@ -36,6 +36,8 @@ class Fault:
     proxied: bool = False
     future: float | None = None
     """The share of events with a version of the future, where it isn't the usual one."""
+    times: int = 1
+    """How many times as many events it takes, so that some still come when it is over."""
 
 
 def _each_second(act: Callable[[], object], every_s: float = 1.0) -> Any:
@@ -286,7 +288,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("Redis flushed, every lock expires under its holder", redis_flushed),
     Fault("Redis frozen", lambda system: frozen(system, "redis"), 8),
     Fault("clocks of senders jump", nothing, 0, future=0.1),
-    Fault("a deploy with a migration", deploy, 0),
+    Fault("a deploy with a migration", deploy, 0, times=4),
     *(
         Fault(f"{service} behind a proxy that does {mode}", proxied(service, mode), proxied=True)
         for service in ("postgresql", "rabbitmq", "redis")

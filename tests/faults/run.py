@@ -42,10 +42,10 @@ class Result:
 
 
 def run(system: System, fault: Fault, *, seed: int, count: int, rate: float) -> Result:
-    """Send ``count`` events at ``rate`` a second (at the most), with the fault after a quarter of them."""
+    """Send ``count`` events, times the fault's own, at ``rate`` a second at the most; a quarter before the fault."""
     target = system.target()
     future = day.FUTURE if fault.future is None else fault.future
-    messages = day.plan(seed, count, time.time(), target.settings.max_body_bytes, future=future)
+    messages = day.plan(seed, count * fault.times, time.time(), target.settings.max_body_bytes, future=future)
     try:
         with senders(target, WANTED) as (made, key):
             sources = source_ids(target.engine, [sender.name for sender in made.values()])

@@ -30,7 +30,8 @@ def plan(seed: int, count: int, now: float, max_body_bytes: int, *, future: floa
     ]
     sound = [*late, *others]
     copies = [day.copy(dice.choice(sound)) for _ in range(round(count * COPIES))]
-    conflicts = [day.conflict(dice.choice(late)) for _ in range(round(count * CONFLICTS))]
+    # Each of another event: the same content twice under one key is one conflict.
+    conflicts = [day.conflict(message) for message in dice.sample(late, round(count * CONFLICTS))]
     return sorted([*sound, *copies, *conflicts, *day.flawed(late, count)], key=lambda message: message.place)
 
 

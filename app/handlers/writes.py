@@ -121,11 +121,10 @@ def _make_entities() -> TextClause:
 
 @cache
 def _write_entities() -> TextClause:
-    changed = ", ".join(f"{name} = x.{name}" for name in _ENTITY if name not in _OWNER)
-    return text(
-        f"UPDATE entity SET {changed}, applied_at = clock_timestamp() FROM {_rows(Entity, _ENTITY)} "
-        f"WHERE {_same_owner('entity')}"
-    )
+    # They are there, locked by the fence. Joined to them instead, the rows would look like more than the table has
+    # while that is small, and the plan that reads the table for each of them would stay.
+    changed = ", ".join(f"{name} = excluded.{name}" for name in (*_ENTITY, "applied_at") if name not in _OWNER)
+    return text(f"{_make_entities().text} ON CONFLICT ({', '.join(_OWNER)}) DO UPDATE SET {changed}")
 
 
 @cache
@@ -166,7 +165,3 @@ def _rows(model: type[Any], names: Sequence[str]) -> str:
 def _type_name(column_type: Any) -> str:
     name = str(column_type.compile(dialect=postgresql.dialect())).lower()  # type: ignore[no-untyped-call]
     return "timestamptz" if name == "timestamp with time zone" else name
-
-
-def _same_owner(table: str) -> str:
-    return " AND ".join(f"{table}.{name} = x.{name}" for name in _OWNER)

@@ -75,7 +75,7 @@ older AS (
 UPDATE event SET status = 2, outcome = ended.outcome, finished_at = clock_timestamp(), claim_token = NULL,
        lease_until = NULL, error = NULL, attempts = greatest(attempts, 1),
        history = history || ended.notes
-FROM ended WHERE event.id = ended.id AND claim_token = :token
+FROM ended WHERE event.id = ANY(ARRAY(SELECT id FROM ended)) AND event.id = ended.id AND claim_token = :token
 """)
 _TRIED = text("SELECT attempts, entity_type FROM event WHERE id = :id")
 _RETURN = text("""

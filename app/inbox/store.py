@@ -46,14 +46,17 @@ class EntangledKeys(Exception):  # noqa: N818  # named for the fact; no answer t
 
 
 # One row of event_key for each key, in key order, so that concurrent groups never deadlock. A source that was changed
-# or disabled since the verification gets no key and so no event. An event is new if it won every key it has.
+# or disabled since the verification gets no key and so no event. An event is new if it won every key it has. OFFSET 0
+# makes the planner look up one source after another, whatever its figures say.
 _STORE = text("""
 WITH won AS (
     INSERT INTO event_key (source_id, digest, event_id, fingerprint, lane)
     SELECT k.source_id, k.digest, k.event_id, k.fingerprint, k.lane
     FROM json_to_recordset(CAST(:key_rows AS json))
          AS k(source_id int, revision int, digest bytea, event_id uuid, fingerprint bytea, lane smallint)
-    JOIN source s ON s.id = k.source_id AND s.revision = k.revision AND s.enabled AND s.removed_at IS NULL
+    CROSS JOIN LATERAL (
+        SELECT FROM source s
+        WHERE s.id = k.source_id AND s.revision = k.revision AND s.enabled AND s.removed_at IS NULL OFFSET 0) s
     ORDER BY k.source_id, k.digest, k.event_id
     ON CONFLICT DO NOTHING
     RETURNING event_id),

@@ -45,7 +45,9 @@ _BUSY_STEP_S = 0.05
 """The step while due events wait behind a window."""
 _CLOSED_STEP_S = 0.025
 """The step while a lane is closed and nothing waits yet: what its next events may wait."""
-_OPEN_BELOW = {Lane.HIGH: 8, Lane.MEDIUM: 20, Lane.LOW: 20}
+_JUST_OPENED_S = 0.1
+"""So long after a lane was opened an event that found it closed may still be committed; nobody else publishes it."""
+_OPEN_BELOW = {Lane.HIGH: 24, Lane.MEDIUM: 20, Lane.LOW: 20}
 """With this many pointers out for each worker that listens a lane is closed: then the dispatcher puts many into one
 message, which costs little more than one, while a receiver would send each by itself. In high it says that one by one
 the workers are too slow."""
@@ -66,6 +68,8 @@ class Dispatcher:
     _queues: dict[Lane, tuple[int, int]] = field(default_factory=dict)
     """Workers and waiting messages."""
     _written: dict[Lane, tuple[bool, int]] = field(default_factory=dict)
+    _opened_at: float = float("-inf")
+    """When a lane was last opened."""
     _refills: dict[Lane, Refill] = field(default_factory=lambda: {lane: Refill(lane) for lane in Lane})
     _done: Counter[tuple[Lane, Step]] = field(default_factory=Counter)
     """What was done since it was last written down, by lane and step."""
@@ -109,7 +113,7 @@ class Dispatcher:
             self._release_replays()
         if any(behind):
             return _BUSY_STEP_S if self._broker_up else settings.dispatch_interval_s
-        if self._broker_up and not all(is_open for is_open, _ in self._written.values()):
+        if self._broker_up and self._may_be_left_behind():
             return _CLOSED_STEP_S
         with work(self.resources.engine) as session:
             next_due_s = due.next_due_in_s(session)
@@ -162,8 +166,15 @@ class Dispatcher:
             with work(self.resources.engine) as session:
                 drain = self._drain.get(lane, 0.0)
                 due.set_lane(session, load, is_open=is_open, window=window, drain_per_s=drain, workers=workers)
+            if is_open and not self._written.get(lane, (False, 0))[0]:
+                self._opened_at = time.monotonic()
             self._written[lane] = (is_open, window)
         return behind
+
+    def _may_be_left_behind(self) -> bool:
+        """Tell whether an event may be stored that finds its lane closed."""
+        closed = not all(is_open for is_open, _ in self._written.values())
+        return closed or time.monotonic() < self._opened_at + _JUST_OPENED_S
 
     def _fill(self, load: LaneLoad, window: int) -> list[Dispatch]:
         lost_after_s = self._lost_after_s(load)

@@ -106,6 +106,20 @@ def test_a_lane_opens_again_when_nothing_waits_behind_it(inbox: Inbox, dispatche
     assert inbox.sql("SELECT open FROM lane") == [(True,)] * 3
 
 
+def test_after_a_lane_was_opened_who_found_it_closed_is_looked_for_soon(
+    inbox: Inbox, dispatcher: Dispatcher, queues: Queues
+) -> None:
+    usual_s = dispatcher.resources.settings.dispatch_interval_s
+    (before,) = waiting(inbox, 1)
+    assert dispatcher.step() < usual_s / 2
+    assert inbox.sql("SELECT open FROM lane WHERE lane = 0") == [(True,)]
+    (late,) = waiting(inbox, 1)
+    inbox.sql("UPDATE lane SET open = true")
+    assert dispatcher.step() < usual_s / 2
+    assert {event_id for event_id, _ in queues.take(Lane.HIGH)} == {before, late}
+    wait_until(lambda: dispatcher.step() > usual_s / 2)
+
+
 def test_a_pointer_that_nobody_worked_on_is_published_again_later_and_later(
     inbox: Inbox, dispatcher: Dispatcher, queues: Queues
 ) -> None:

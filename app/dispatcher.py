@@ -47,7 +47,7 @@ _CLOSED_STEP_S = 0.025
 """The step while a lane is closed and nothing waits yet: what its next events may wait."""
 _JUST_OPENED_S = 0.1
 """So long after a lane was opened an event that found it closed may still be committed; nobody else publishes it."""
-_OPEN_BELOW = {Lane.HIGH: 24, Lane.MEDIUM: 20, Lane.LOW: 20}
+_OPEN_BELOW = {Lane.HIGH: 8, Lane.MEDIUM: 20, Lane.LOW: 20}
 """With this many pointers out for each worker that listens a lane is closed: then the dispatcher puts many into one
 message, which costs little more than one, while a receiver would send each by itself. In high it says that one by one
 the workers are too slow."""

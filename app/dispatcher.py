@@ -33,6 +33,7 @@ from app.models import Lane
 from app.pointers import Dispatch
 from app.pulse import Pulse
 from app.refill import Refill
+from app.reserve import Reserve
 from app.resources import Resources
 
 _LOG = structlog.get_logger()
@@ -71,6 +72,7 @@ class Dispatcher:
     _opened_at: float = float("-inf")
     """When a lane was last opened."""
     _refills: dict[Lane, Refill] = field(default_factory=lambda: {lane: Refill(lane) for lane in Lane})
+    _reserve: Reserve = field(default_factory=Reserve)
     _done: Counter[tuple[Lane, Step]] = field(default_factory=Counter)
     """What was done since it was last written down, by lane and step."""
     _up_in: int = 0
@@ -155,12 +157,16 @@ class Dispatcher:
         lane, window = load.lane, self.window(load.lane)
         room = max(0, window - load.out)
         taken: list[Dispatch] = []
+        at_most = self._reserve.left(lane)
         if self._broker_up:
-            taken = self._fill(load, window)
-        behind = load.backlog and (not self._broker_up or len(taken) >= room)
+            taken = self._fill(load, window, at_most)
+        self._reserve.took(lane, len(taken))
+        behind = load.backlog and (not self._broker_up or len(taken) >= (room if at_most is None else at_most))
+        if lane is Lane.HIGH:
+            self._reserve.look(behind=behind, out=load.out, given=len(taken), now=time.monotonic())
         workers = self._queues.get(lane, (0, 0))[0]
         few = load.out + len(taken) < _OPEN_BELOW[lane] * max(1, workers)
-        is_open = self._broker_up and not behind and few
+        is_open = self._broker_up and not behind and few and at_most is None
         is_open = is_open and max(load.out_by_source.values(), default=0) < window * _CROWDED
         if pulse or self._written.get(lane) != (is_open, window):
             with work(self.resources.engine) as session:
@@ -176,10 +182,15 @@ class Dispatcher:
         closed = not all(is_open for is_open, _ in self._written.values())
         return closed or time.monotonic() < self._opened_at + _JUST_OPENED_S
 
-    def _fill(self, load: LaneLoad, window: int) -> list[Dispatch]:
+    def _fill(self, load: LaneLoad, window: int, at_most: int | None) -> list[Dispatch]:
         lost_after_s = self._lost_after_s(load)
         with work(self.resources.engine) as session:
-            taken = self._refills[load.lane].take(session, load, window) if load.backlog else []
+            taken = []
+            if load.backlog and at_most is None:
+                taken = self._refills[load.lane].take(session, load, window)
+            elif load.backlog and at_most:
+                nothing_out = LaneLoad(load.lane, 0, {}, backlog=True)
+                taken = self._refills[load.lane].take(session, nothing_out, min(at_most, max(0, window - load.out)))
             lost = due.take_lost(session, load.lane, lost_after_s, _MIN_WINDOW) if load.out else []
         if lost:
             _LOG.info("pointers are published again", action="redispatch", lane=load.lane.name, count=len(lost))

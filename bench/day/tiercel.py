@@ -14,6 +14,7 @@ from app.dispatcher import _BUSY_STEP_S, _CROWDED, _DRAIN_OVER_S, _MIN_WINDOW, _
 from app.inbox.due import LaneLoad
 from app.models import Lane
 from app.refill import Refill
+from app.reserve import Reserve
 from bench.day.backlog import MemoryBacklog
 from bench.day.cores import Cores, Process
 from bench.day.simulate import Job
@@ -34,6 +35,7 @@ class Tiercel:
         self._backlogs = {lane: MemoryBacklog(lane) for lane in Lane}
         self._refills = {lane: Refill(lane) for lane in Lane}
         self._out: dict[Lane, dict[int, int]] = {lane: {} for lane in Lane}
+        self._reserve = Reserve()
         self._open = dict.fromkeys(Lane, True)
         self._expiring: dict[uuid.UUID, tuple[Lane, Job]] = {}
         self._ended: dict[Lane, deque[float]] = {lane: deque() for lane in Lane}
@@ -80,24 +82,29 @@ class Tiercel:
             self._pulse_at = now + _PULSE_S
             self._count(now)
             self._look_at_deadlines(now)
-        behind = [self._serve(lane) for lane in Lane]
+        behind = [self._serve(lane, now) for lane in Lane]
         return now + (_BUSY_STEP_S if any(behind) or not all(self._open.values()) else self._interval_s)
 
-    def _serve(self, lane: Lane) -> bool:
+    def _serve(self, lane: Lane, now: float) -> bool:
         window = min(self._window_most, max(_MIN_WINDOW, int(self._drain[lane] * self._window_s)))
         backlog, out = self._backlogs[lane], self._out[lane]
         total = sum(out.values())
         taken = []
-        waits = bool(backlog.jobs)
-        if waits:
-            taken = self._refills[lane].choose(backlog, LaneLoad(lane, total, dict(out), backlog=True), window)
+        waits, at_most = bool(backlog.jobs), self._reserve.left(lane)
+        if waits and at_most != 0:
+            load = LaneLoad(lane, 0 if at_most else total, {} if at_most else dict(out), backlog=True)
+            room = window if at_most is None else min(at_most, max(0, window - total))
+            taken = self._refills[lane].choose(backlog, load, room)
             for dispatch in taken:
                 job = backlog.jobs.pop(dispatch.pointer.event_id)
                 self._expiring.pop(dispatch.pointer.event_id, None)
                 self._publish(job, lane, dispatch.priority)
-        behind = waits and len(taken) >= max(0, window - total)
+        self._reserve.took(lane, len(taken))
+        behind = waits and len(taken) >= (max(0, window - total) if at_most is None else at_most)
+        if lane is Lane.HIGH:
+            self._reserve.look(behind=behind, out=total, given=len(taken), now=now)
         crowded = max(out.values(), default=0) >= window * _CROWDED
-        self._open[lane] = not behind and total + len(taken) < _OPEN_BELOW[lane] and not crowded
+        self._open[lane] = not behind and total + len(taken) < _OPEN_BELOW[lane] and not crowded and at_most is None
         return behind
 
     def _publish(self, job: Job, lane: Lane, priority: int) -> None:

@@ -1,6 +1,7 @@
 """The dispatcher: short queues, nothing forgotten, one leader."""
 
 import threading
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
@@ -92,11 +93,28 @@ def test_a_lane_whose_workers_have_many_pointers_out_is_closed(
     assert is_open()
 
 
+def test_while_high_has_more_than_its_window_the_other_lanes_get_their_share_and_then_the_rest(
+    inbox: Inbox, dispatcher: Dispatcher, queues: Queues
+) -> None:
+    dispatcher.resources = replace(
+        dispatcher.resources, settings=dispatcher.resources.settings.model_copy(update={"window_pointers": 100})
+    )
+    waiting(inbox, 250)
+    waiting(inbox, 60, type="log.recorded")
+    dispatcher.step()
+    assert len(queues.take(Lane.LOW)) == 5
+    assert inbox.sql("SELECT open FROM lane WHERE lane = 2") == [(False,)]
+    inbox.sql("UPDATE event SET status = 2, outcome = 1, finished_at = now() WHERE lane = 0")
+    dispatcher.step()
+    dispatcher.step()
+    assert len(queues.take(Lane.LOW)) == 55
+
+
 def test_a_window_grows_with_the_lanes_drain(inbox: Inbox, dispatcher: Dispatcher, queues: Queues) -> None:
-    waiting(inbox, 700)
+    waiting(inbox, 1_600)
     inbox.sql("UPDATE event SET status = 2, outcome = 1, finished_at = clock_timestamp(), dispatched_at = now()")
     dispatcher.step()
-    assert dispatcher.window(Lane.HIGH) == 700
+    assert dispatcher.window(Lane.HIGH) == 400  # of half a second, at 800/s
     assert dispatcher.window(Lane.LOW) == 200
 
 

@@ -1,0 +1,42 @@
+"""Owns what the less urgent lanes may have while high has more to do than it can: a reserved share, and no more."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from app.models import Lane
+
+SHARES: Mapping[Lane, float] = {Lane.MEDIUM: 0.10, Lane.LOW: 0.05}
+"""Events of the lane for each of high's."""
+_MANY = 50
+"""Of high's pointers out: so many are no burst that is gone in a moment."""
+_STUCK_S = 1.0
+"""Where nothing of high moves for so long its workers are gone, and nobody is served by the others' waiting."""
+_MOST = 100.0
+
+
+@dataclass(slots=True)
+class Reserve:
+    """Says each step what a lane may be given; times are monotonic seconds."""
+
+    _credits: dict[Lane, float] = field(default_factory=lambda: dict.fromkeys(SHARES, 0.0))
+    _held: bool = False
+    _out: int = 0
+    _moved_at: float = float("-inf")
+
+    def look(self, *, behind: bool, out: int, given: int, now: float) -> None:
+        """Note high's state: whether events wait behind its window, what is out, and what it was given just now."""
+        if given or out < self._out:
+            self._moved_at = now
+        self._out = out + given
+        self._held = (behind or self._out >= _MANY) and now < self._moved_at + _STUCK_S
+        for lane, share in SHARES.items():
+            self._credits[lane] = min(_MOST, self._credits[lane] + share * given) if self._held else 0.0
+
+    def left(self, lane: Lane) -> int | None:
+        """Return how many events the lane may be given now; None where it may have all it has room for."""
+        return int(self._credits[lane]) if self._held and lane in SHARES else None
+
+    def took(self, lane: Lane, count: int) -> None:
+        """Note what the lane was given."""
+        if lane in SHARES:
+            self._credits[lane] -= count

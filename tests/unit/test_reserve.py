@@ -1,0 +1,50 @@
+"""The share that is reserved for the less urgent lanes while high has more to do than it can."""
+
+from app.models import Lane
+from app.reserve import SHARES, Reserve
+
+
+def held(*, given: int = 100, out: int = 200, now: float = 0.0) -> Reserve:
+    reserve = Reserve()
+    reserve.look(behind=True, out=out, given=given, now=now)
+    return reserve
+
+
+def test_while_high_keeps_up_every_lane_has_all_it_has_room_for() -> None:
+    reserve = Reserve()
+    reserve.look(behind=False, out=3, given=2, now=0.0)
+    assert [reserve.left(lane) for lane in Lane] == [None, None, None]
+
+
+def test_while_high_is_behind_the_others_have_their_shares_of_what_it_was_given() -> None:
+    reserve = held(given=100)
+    assert [reserve.left(lane) for lane in Lane] == [None, 10, 5]
+    reserve.took(Lane.LOW, 5)
+    reserve.look(behind=True, out=200, given=30, now=0.1)
+    assert [reserve.left(lane) for lane in Lane] == [None, 13, 1]
+
+
+def test_all_of_them_together_have_at_most_a_fourth_of_what_is_applied() -> None:
+    others = sum(SHARES.values())
+    assert others / (1 + others) <= 0.25
+
+
+def test_a_few_pointers_that_are_out_hold_up_nobody_and_many_do() -> None:
+    for out, held_up in ((10, False), (300, True)):
+        reserve = held(out=400)
+        reserve.look(behind=False, out=out, given=0, now=0.1)
+        assert (reserve.left(Lane.LOW) is not None) is held_up
+
+
+def test_where_nothing_of_high_moves_the_others_wait_for_a_second_only() -> None:
+    reserve = held(now=0.0, out=200)
+    reserve.look(behind=True, out=300, given=0, now=0.9)
+    assert reserve.left(Lane.LOW) is not None
+    reserve.look(behind=True, out=300, given=0, now=1.1)
+    assert reserve.left(Lane.LOW) is None
+
+
+def test_what_high_finishes_is_movement_too() -> None:
+    reserve = held(now=0.0, out=200)
+    reserve.look(behind=True, out=250, given=0, now=1.5)
+    assert reserve.left(Lane.MEDIUM) is not None

@@ -64,23 +64,23 @@ def queue_for(lane: Lane, queue_type: QueueType, *, consumer_priority: int = 0) 
     )
 
 
-_SHOWN_PER_S = 10.0
+_SHOWN_PER_S, _SHOWN_AT_ONCE = 2.0, 10.0
 
 
 class _Shown:
-    """Chooses the messages that Flower shows: all while there are few, a sample of 10 a second while there are many.
+    """Chooses the messages that Flower shows: all while there are few, a sample of 2 a second while there are many.
 
     Showing one costs about as much as applying it: three events through the broker to Flower.
     """
 
     def __init__(self) -> None:
-        self._allowance = _SHOWN_PER_S
+        self._allowance = _SHOWN_AT_ONCE
         self._at = time.monotonic()
 
     def task_name(self) -> str:
         """Return the task for the next message."""
         now = time.monotonic()
-        self._allowance = min(_SHOWN_PER_S, self._allowance + (now - self._at) * _SHOWN_PER_S)
+        self._allowance = min(_SHOWN_AT_ONCE, self._allowance + (now - self._at) * _SHOWN_PER_S)
         self._at = now
         if self._allowance < 1:
             return APPLY_EVENTS

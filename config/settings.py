@@ -84,7 +84,7 @@ class Settings(BaseSettings):
 
     version_skew_s: Annotated[float, Field(gt=0)] = 300.0
     window_pointers: Annotated[int, Field(ge=1, le=100_000)] = 2000
-    window_s: Annotated[float, Field(gt=0)] = 0.5
+    window_s: Annotated[float, Field(gt=0)] = 0.25
     redispatch_after_s: Annotated[float, Field(gt=0)] = 5.0
     deadline_near_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
     dispatch_interval_s: Annotated[float, Field(gt=0, le=10)] = 0.25

@@ -111,10 +111,10 @@ def test_while_high_has_more_than_its_window_the_other_lanes_get_their_share_and
 
 
 def test_a_window_grows_with_the_lanes_drain(inbox: Inbox, dispatcher: Dispatcher, queues: Queues) -> None:
-    waiting(inbox, 1_600)
+    waiting(inbox, 3_200)
     inbox.sql("UPDATE event SET status = 2, outcome = 1, finished_at = clock_timestamp(), dispatched_at = now()")
     dispatcher.step()
-    assert dispatcher.window(Lane.HIGH) == 400  # of half a second, at 800/s
+    assert dispatcher.window(Lane.HIGH) == 400  # of a quarter of a second, at 1,600/s
     assert dispatcher.window(Lane.LOW) == 200
 
 

@@ -21,7 +21,7 @@ up: ## set up everything and run it here; Ctrl-C stops it (PORT, FLOWER_PORT, TI
 	+@unset MAKEFLAGS MFLAGS; SERVERS=1 deploy/bootstrap.sh runtime && exec $(PY) -m deploy.local.up
 
 test: dev ## set up everything and run the tests, without the long ones
-	$(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS)
+	$(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-foreign: dev ## what signers and verifiers of other people say to ours (npm's, too, where node is)
 	CI=1 $(PY) -m pytest tests/foreign $(ARGS)

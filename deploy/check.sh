@@ -41,7 +41,7 @@ EOF
 
 # Two at a time, each with servers of its own: most tests wait for processes that begin or end.
 tests() {
-    coverage erase && coverage run -m pytest -n 2 --dist loadgroup --no-loadscope-reorder && coverage combine --quiet && coverage report
+    coverage erase && coverage run -m pytest -n 2 --dist loadfile --no-loadscope-reorder && coverage combine --quiet && coverage report
 }
 
 # Only where its data can be reached: offline it says nothing about us.

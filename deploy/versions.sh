@@ -69,7 +69,7 @@ run() {
     name=$1
     shift
     echo "== $name"
-    env "$@" .venv/bin/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder ${TESTS:-tests/integration tests/acceptance} -q || failed="$failed [$name]"
+    env "$@" .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder ${TESTS:-tests/integration tests/acceptance} -q || failed="$failed [$name]"
 }
 installed() { dpkg-query ${2:+"--admindir=$2/var/lib/dpkg"} -W -f '${Version}' "$1" | sed -E 's/^[0-9]+://; s/[-+].*//'; }
 

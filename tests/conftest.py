@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -10,6 +10,7 @@ from cryptography.fernet import Fernet
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import Engine, text
+from xdist.scheduler import LoadFileScheduling
 
 from app.cli.db import alembic_config
 from app.db import make_engine
@@ -31,7 +32,7 @@ hypothesis_settings.register_profile(
 )
 hypothesis_settings.load_profile("tiercel")
 
-_WHOLE_SYSTEM = Path(__file__).parent / "acceptance"
+_WHOLE_SYSTEM = "tests/acceptance/"
 _WRITTEN = text(
     " UNION ALL ".join(
         f"""SELECT '"{table.name}"' WHERE pg_relation_size('"{table.name}"') > 0"""
@@ -42,12 +43,16 @@ _WRITTEN = text(
 """A table without a page has nothing; one whose rows were rolled back has."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give each file to one of xdist's workers, and all that need the whole system to the same one."""
-    for item in items:
-        whole = _WHOLE_SYSTEM in item.path.parents
-        item.add_marker(pytest.mark.xdist_group("acceptance" if whole else item.path.stem))
+class ByFile(LoadFileScheduling):  # type: ignore[misc]  # xdist's types aren't found
+    """Gives each file to one of xdist's workers, and all that need the whole system to the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file: str = super()._split_scope(nodeid)
+        return _WHOLE_SYSTEM if file.startswith(_WHOLE_SYSTEM) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile | None:
+    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

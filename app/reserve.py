@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from app.models import Lane
 
-SHARES: Mapping[Lane, float] = {Lane.MEDIUM: 0.06, Lane.LOW: 0.03}
+SHARES: Mapping[Lane, float] = {Lane.MEDIUM: 0.14, Lane.LOW: 0.08}
 """Events of the lane for each of high's."""
 _MANY = 50
 """Of high's pointers out: so many are no burst that is gone in a moment."""

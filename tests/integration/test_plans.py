@@ -30,7 +30,7 @@ ON_THE_WAY = (
     "app.handlers.apply",
 )
 OWNED: list[Any] = Owned.__subclasses__()
-GROWS = {"event", "event_key", "entity", "fact", "lead", "source", *(model.__tablename__ for model in OWNED)}
+GROWS = {"event", "event_key", "entity", "fact", "lead", *(model.__tablename__ for model in OWNED)}
 ALL_OF_IT = {"event_lease_idx"}
 """Holds only what is being worked on."""
 
@@ -65,6 +65,8 @@ def read_whole(plan: dict[str, Any]) -> Iterator[str]:
 
 @pytest.mark.parametrize("rows", [0, 1, 30, 300])
 def test_no_statement_of_an_events_way_reads_a_whole_table(rows: int, inbox: Inbox, resources: Resources) -> None:
+    # As on a new system: no vacuum has seen them. One that saw them empty makes the planner sure of it until the next.
+    inbox.sql(f"TRUNCATE {', '.join(sorted(GROWS))}")
     stored = inbox.accept(*(incoming(entity_id=f"sku-{number}") for number in range(rows)))
     process(resources, [Pointer(one.id, 0) for one in stored])
     found: dict[str, list[str]] = {}

@@ -185,12 +185,7 @@ class Dispatcher:
     def _fill(self, load: LaneLoad, window: int, at_most: int | None) -> list[Dispatch]:
         lost_after_s = self._lost_after_s(load)
         with work(self.resources.engine) as session:
-            taken = []
-            if load.backlog and at_most is None:
-                taken = self._refills[load.lane].take(session, load, window)
-            elif load.backlog and at_most:
-                nothing_out = LaneLoad(load.lane, 0, {}, backlog=True)
-                taken = self._refills[load.lane].take(session, nothing_out, min(at_most, max(0, window - load.out)))
+            taken = self._refills[load.lane].take(session, load, window, at_most) if load.backlog else []
             lost = due.take_lost(session, load.lane, lost_after_s, _MIN_WINDOW) if load.out else []
         if lost:
             _LOG.info("pointers are published again", action="redispatch", lane=load.lane.name, count=len(lost))

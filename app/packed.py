@@ -11,7 +11,7 @@ import orjson
 
 
 def packed(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as JSON; a number of any size and bytes as PostgreSQL writes them, JSON as ``orjson.Fragment``.
+    """Return rows as JSON: a Decimal and bytes as the text that PostgreSQL reads for them.
 
     Raises:
         TypeError: a value is none that a column takes, or text that isn't Unicode.

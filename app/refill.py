@@ -44,12 +44,19 @@ class Refill:
     """Sources that had more waiting when the last window was full. They have only their turns: whose events are the
     more urgent ones has little out because it is soon worked on, and would go beyond the window for ever."""
 
-    def take(self, session: Executor, load: LaneLoad, window: int) -> list[Dispatch]:
-        """Take what is due up to the window, each presumed published; return it in the order to publish it in."""
-        return self.choose(due.LaneBacklog(session, self.lane), load, window)
+    def take(self, session: Executor, load: LaneLoad, window: int, at_most: int | None = None) -> list[Dispatch]:
+        """Take what is due up to the window, each presumed published; return it in the order to publish it in.
 
-    def choose(self, backlog: Backlog, load: LaneLoad, window: int) -> list[Dispatch]:
+        ``at_most`` bounds what is taken now, for all sources together; none of them goes beyond that.
+        """
+        return self.choose(due.LaneBacklog(session, self.lane), load, window, at_most)
+
+    def choose(self, backlog: Backlog, load: LaneLoad, window: int, at_most: int | None = None) -> list[Dispatch]:
         """Do the same from any backlog."""
+        if at_most is not None:
+            window, load = min(at_most, window - load.out), LaneLoad(load.lane, 0, {}, backlog=load.backlog)
+            if window <= 0:
+                return []
         weights = backlog.sources()
         taken: dict[int, list[Dispatch]] = {}
         hungry = dict(weights)

@@ -2,9 +2,6 @@
 
 import gc
 
-_YOUNG = 5_000
-"""A request makes hundreds of objects that are gone by its end: Python's 700 would look at each some times."""
-
 
 def settle() -> None:
     """Leave what is loaded by now out of every later collection: modules and their like stay until the end.
@@ -14,4 +11,3 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(_YOUNG)

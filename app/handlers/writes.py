@@ -121,8 +121,7 @@ def _make_entities() -> TextClause:
 
 @cache
 def _write_entities() -> TextClause:
-    # They are there, locked by the fence. Joined to them instead, the rows would look like more than the table has
-    # while that is small, and the plan that reads the table for each of them would stay.
+    # They are there, locked by the fence. A conflict is found by the key, whatever the planner's figures say.
     changed = ", ".join(f"{name} = excluded.{name}" for name in (*_ENTITY, "applied_at") if name not in _OWNER)
     return text(f"{_make_entities().text} ON CONFLICT ({', '.join(_OWNER)}) DO UPDATE SET {changed}")
 

@@ -91,10 +91,9 @@ class Tiercel:
         total = sum(out.values())
         taken = []
         waits, at_most = bool(backlog.jobs), self._reserve.left(lane)
-        if waits and at_most != 0:
-            load = LaneLoad(lane, 0 if at_most else total, {} if at_most else dict(out), backlog=True)
-            room = window if at_most is None else min(at_most, max(0, window - total))
-            taken = self._refills[lane].choose(backlog, load, room)
+        if waits:
+            load = LaneLoad(lane, total, dict(out), backlog=True)
+            taken = self._refills[lane].choose(backlog, load, window, at_most)
             for dispatch in taken:
                 job = backlog.jobs.pop(dispatch.pointer.event_id)
                 self._expiring.pop(dispatch.pointer.event_id, None)

@@ -21,6 +21,8 @@ TAKES_NOTHING_S = 5.0
 """How long a queue may be seen not empty while an idle worker takes nothing from it."""
 SILENT_S = 30.0
 """How long a process may give no sign of life."""
+BLIND_S = 10.0
+"""After so long without a look (its own process was frozen, or the whole machine) what it saw before says nothing."""
 HELD_S = 75.0
 """How long a worker may hold a message: Celery kills what runs for 60 s (``task_time_limit``)."""
 
@@ -32,6 +34,7 @@ class Judge:
     _working: dict[int, tuple[int, float]] = field(default_factory=dict)
     """By pid: messages taken, and when that last grew, or the queue was last seen empty."""
     _reachable_since: float | None = None
+    _looked_at: float | None = None
 
     def worker(self, pulse: Pulse, waiting: int | None, now: float) -> str | None:
         """Return what is wrong with a worker, or None.
@@ -39,6 +42,7 @@ class Judge:
         ``waiting`` is how many messages are ready in its queue, None where the broker doesn't answer; ``now`` is
         monotonic. Look every few seconds.
         """
+        self._look(now)
         if waiting is None:
             self.away()
             return None
@@ -57,6 +61,7 @@ class Judge:
 
     def looper(self, pulse: Pulse, *, reachable: bool, now: float) -> str | None:
         """Return what is wrong with a dispatcher or beat, or None; ``reachable`` says whether the database answers."""
+        self._look(now)
         if not reachable:
             self.away()
             return None
@@ -67,6 +72,11 @@ class Judge:
         """Say that the service it needs doesn't answer: all begins anew when it does."""
         self._working.clear()
         self._reachable_since = None
+
+    def _look(self, now: float) -> None:
+        if self._looked_at is not None and now - self._looked_at > BLIND_S:
+            self.away()
+        self._looked_at = now
 
     def _silent_s(self, pulse: Pulse, now: float) -> float:
         if self._reachable_since is None:

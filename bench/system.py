@@ -149,11 +149,13 @@ class System:
 
     @contextmanager
     def dispatcher_still(self) -> Iterator[None]:
-        """Hold the dispatcher between two transactions."""
-        dispatcher = self.processes()["dispatcher"]
+        """Hold the dispatcher between two transactions, and who would start one anew that stands still."""
+        processes = self.processes()
+        dispatcher, supervisor = processes["dispatcher"], processes.get("make up", [])
         if not dispatcher:
             raise NotRunning("there is no dispatcher to hold still: make bench measures what make up starts")
         try:
+            _signal(supervisor, signal.SIGSTOP)
             while True:
                 _signal(dispatcher, signal.SIGSTOP)
                 with self.target.engine.connect() as connection:
@@ -165,6 +167,7 @@ class System:
             yield
         finally:
             _signal(dispatcher, signal.SIGCONT)
+            _signal(supervisor, signal.SIGCONT)
 
     def _lanes_open(self) -> bool:
         with self.target.engine.connect() as connection:

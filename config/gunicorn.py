@@ -68,6 +68,12 @@ def post_fork(server: Any, worker: Any) -> None:  # noqa: ARG001  # gunicorn's s
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
 
 
+def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001  # gunicorn's signature
+    """Count a process that ended no longer, however it ended."""
+    if hasattr(worker, "balance"):  # gunicorn's own worker has none
+        worker.balance.leave()
+
+
 def when_ready(server: Any) -> None:
     """Bound how long a read from a sender may take: accepted sockets inherit it (socket(7), SO_RCVTIMEO).
 

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 from celery.exceptions import SoftTimeLimitExceeded
@@ -33,6 +33,9 @@ from app.models import Outcome
 from app.resources import Resources
 from tasks.policy import Dead, RetryPolicy
 from tasks.trace import trace_of
+
+if TYPE_CHECKING:
+    from app.tracing.spans import Work
 
 _LOG = structlog.get_logger()
 _SHORT_RETRIES = 3
@@ -153,7 +156,7 @@ def _apply_once(resources: Resources, claimed: Claim, within_s: float | None) ->
         with tracing.step("claim"):
             inbox.claim(session, claimed, resources.settings.lease_s)
             fenced = finish.fence(session, claimed)
-        _meet(fenced)
+        traced = _meet(fenced)
         if any(one.attempts > _policy(resources, one.event.entity_type).max_attempts for one in fenced):
             raise _Exhausted("its worker died at every attempt")
         timely = [one for one in fenced if one.event.expired is None]
@@ -164,20 +167,22 @@ def _apply_once(resources: Resources, claimed: Claim, within_s: float | None) ->
         with tracing.step("finish"):
             finish.finish_with_older(session, claimed.token, ended)
     ATTEMPTS.add("ended", count=len(ended))
-    if tracing.working():
+    if traced is not None:
         for one in ended:
-            tracing.ended((one.event.id,), one.applied.outcome.name.lower())
+            traced.ended((one.event.id,), one.applied.outcome.name.lower())
     return tuple(event.id for event, became in applied if became is None)
 
 
-def _meet(fenced: Sequence[Fenced]) -> None:
-    """Tell the trace which of the events are sampled."""
-    found = tracing.working()
-    if found is not None:
-        for one in fenced:
-            if one.traced is not None:
-                kind = named(one.event.entity_type, HANDLERS)
-                found.met(one.event.id, {**one.traced, "type": kind, "operation": one.event.operation.name.lower()})
+def _meet(fenced: Sequence[Fenced]) -> "Work | None":
+    """Tell the trace which of the events are sampled; return it where any is."""
+    work = tracing.working()
+    if work is None:
+        return None
+    sampled = [(one.event, one.traced) for one in fenced if one.traced is not None]
+    for event, row in sampled:
+        kind = named(event.entity_type, HANDLERS)
+        work.met(event.id, {**row, "type": kind, "operation": event.operation.name.lower()})
+    return work if sampled else None
 
 
 def _expired(why: str) -> Applied:

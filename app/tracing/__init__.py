@@ -26,9 +26,10 @@ Row = Mapping[str, Any]
 """What the row of a sampled event says: its context, and what its spans are to tell."""
 _Given = ParamSpec("_Given")
 _Result = TypeVar("_Result")
-_NOTHING: AbstractContextManager[None] = nullcontext()
+NOTHING: AbstractContextManager[None] = nullcontext()
+"""Traces nothing."""
 _recorder: "Recorder | None" = None
-_open: ContextVar["Scope | None"] = ContextVar("open", default=None)
+current: ContextVar["Scope | None"] = ContextVar("current", default=None)
 """What is being traced here: a request, or a worker's work on events."""
 _END_S = 1.5
 
@@ -46,7 +47,7 @@ def begin(group: str) -> None:
         return
     from app.tracing.spans import Recorder  # noqa: PLC0415  # nobody pays for it who doesn't trace
 
-    _recorder = Recorder.of(settings(), group, _open)
+    _recorder = Recorder.of(settings(), group)
     atexit.register(end)
 
 
@@ -71,31 +72,31 @@ def now() -> int:
 
 def request() -> AbstractContextManager[None]:
     """Trace what is done inside as one request, where it is sampled."""
-    return _NOTHING if _recorder is None else _recorder.request()
+    return NOTHING if _recorder is None else _recorder.request()
 
 
 def answered(attributes: Attributes, *, sender: str | None, error: str | None) -> None:
     """Say how the request ended; ``sender`` is the ``traceparent`` of one who was verified, which is linked to."""
-    scope = _open.get()
+    scope = current.get()
     if scope is not None:
         scope.answered(attributes, sender=sender, error=error)
 
 
 def carried() -> str | None:
     """Return the context that the events of this request are to carry; None where it isn't sampled."""
-    scope = _open.get()
+    scope = current.get()
     return None if scope is None else scope.carried()
 
 
 def work(*, batch: bool = False) -> AbstractContextManager[None]:
     """Trace what is done inside as work on the events that are met there; a batch has a span of its own."""
-    return _NOTHING if _recorder is None else _recorder.work(batch=batch)
+    return NOTHING if _recorder is None else _recorder.work(batch=batch)
 
 
 def step(name: str) -> AbstractContextManager[None]:
     """Trace what is done inside as one step of the request or work around it."""
-    scope = _open.get()
-    return _NOTHING if scope is None else scope.step(name)
+    scope = current.get()
+    return NOTHING if scope is None else scope.step(name)
 
 
 def stepped(name: str) -> Callable[[Callable[_Given, _Result]], Callable[_Given, _Result]]:
@@ -114,7 +115,7 @@ def stepped(name: str) -> Callable[[Callable[_Given, _Result]], Callable[_Given,
 
 def working() -> "Work | None":
     """Return the work that is traced here, to say which events it met and what became of them."""
-    scope = _open.get()
+    scope = current.get()
     return None if scope is None else scope.as_work()
 
 

@@ -9,12 +9,13 @@ import os
 import re
 import socket
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from contextvars import Token
 from dataclasses import dataclass, field
+from random import random
 from time import time_ns
-from typing import Any, Self
+from typing import Self
 
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -23,7 +24,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span, SpanLimits, TracerProvider, sampling
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
-from app.tracing import Attributes, Row
+from app.tracing import NOTHING, Attributes, Row, current
 from app.tracing.export import Outlet
 from config.settings import Sampler, Settings
 
@@ -46,36 +47,50 @@ def _below(context: SpanContext) -> Context:
     return trace.set_span_in_context(NonRecordingSpan(context), _NO_PARENT)
 
 
+# Classes and not generators: what every event passes through, sampled or not, is to cost it next to nothing.
 @dataclass(slots=True)
-class _Noted:
-    """One step: its name, its times and, where it failed, why."""
+class _Step:
+    """One step of a scope: its name, its times and, where it failed, why."""
 
     name: str
-    began: int
-    ended: int
-    error: str | None
+    scope: "Scope"
+    began: int = 0
+    ended: int = 0
+    error: str | None = None
+
+    def __enter__(self) -> None:
+        self.began = time_ns()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.ended = time_ns()
+        if kind is not None:
+            self.error = kind.__name__
+        self.scope.steps.append(self)
 
 
 @dataclass(slots=True)
 class Scope:
-    """What is traced here."""
+    """What is traced here, while it is entered."""
 
     recorder: "Recorder"
     began: int = field(default_factory=time_ns)
-    steps: list[_Noted] = field(default_factory=list)
+    steps: list[_Step] = field(default_factory=list)
+    _before: "Token[Scope | None] | None" = None
 
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Note a step's times."""
-        noted = _Noted(name, time_ns(), 0, None)
-        try:
-            yield
-        except BaseException as error:
-            noted.error = type(error).__name__
-            raise
-        finally:
-            noted.ended = time_ns()
-            self.steps.append(noted)
+    def __enter__(self) -> None:
+        self._before = current.set(self)
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            current.reset(self._before)
+        self.close()
+
+    def close(self) -> None:
+        """Record it."""
+
+    def step(self, name: str) -> _Step:
+        """Return a step that notes its times while it is entered."""
+        return _Step(name, self)
 
     def answered(self, attributes: Attributes, *, sender: str | None, error: str | None) -> None:
         """Say how a request ended."""
@@ -152,7 +167,7 @@ class Work(Scope):
         sampled = [(event_id, met, context) for event_id, met, context in known if context is not None]
         if not sampled:
             return
-        ended, tracer = time_ns(), self.recorder.sure
+        ended, tracer = time_ns(), self.recorder.tracer
         together: list[Link] = []
         if self.batch:
             links = [Link(context) for _, _, context in sampled]
@@ -186,9 +201,9 @@ _NOT_SHOWN = frozenset({"context", "queued_at"})
 class Recorder:
     """What records in one process."""
 
-    def __init__(self, outlet: Outlet, sampler: sampling.Sampler, group: str, current: ContextVar[Any]) -> None:
+    def __init__(self, outlet: Outlet, share: float, group: str) -> None:
         self._outlet = outlet
-        self._current = current
+        self._share = share
         resource = Resource.create(
             {
                 "service.namespace": "tiercel",
@@ -196,17 +211,15 @@ class Recorder:
                 "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
             }
         )
-        limits = SpanLimits(max_links=128)
-        self._asked = TracerProvider(sampler, resource, shutdown_on_exit=False, span_limits=limits)
-        # For what belongs to something sampled.
-        self._known = TracerProvider(sampling.ALWAYS_ON, resource, shutdown_on_exit=False, span_limits=limits)
-        for provider in (self._asked, self._known):
-            provider.add_span_processor(outlet)
-        self._tracer = self._asked.get_tracer("tiercel")
-        self.sure = self._known.get_tracer("tiercel")
+        # Whatever is recorded is: what isn't sampled never comes as far as a span.
+        self._provider = TracerProvider(
+            sampling.ALWAYS_ON, resource, shutdown_on_exit=False, span_limits=SpanLimits(max_links=128)
+        )
+        self._provider.add_span_processor(outlet)
+        self.tracer = self._provider.get_tracer("tiercel")
 
     @classmethod
-    def of(cls, settings: Settings, group: str, current: ContextVar[Any]) -> Self:
+    def of(cls, settings: Settings, group: str) -> Self:
         """Return the recorder that the settings ask for."""
         headers = dict(
             part.strip().split("=", 1)
@@ -215,48 +228,36 @@ class Recorder:
         )
         exporter = OTLPSpanExporter(endpoint=settings.traces_url(), headers=headers or None)
         outlet = Outlet(exporter, every_s=settings.otel_bsp_schedule_delay / 1000)
-        return cls(outlet, sampler_of(settings), group, current)
+        return cls(outlet, share_of(settings), group)
 
-    @contextmanager
-    def request(self) -> Iterator[None]:
-        """Trace a request, where the sampler wants it. It is a root: no stranger decides what is sampled here."""
-        span = self._tracer.start_span("receive", _NO_PARENT, SpanKind.SERVER)
-        if not isinstance(span, Span) or not span.is_recording():
-            yield
-            return
-        scope = Request(self, span=span)
-        before = self._current.set(scope)
-        try:
-            yield
-        finally:
-            self._current.reset(before)
-            scope.close()
+    def request(self) -> AbstractContextManager[None]:
+        """Trace a request, where it is sampled. It is a root: no stranger decides what is sampled here.
 
-    @contextmanager
-    def work(self, *, batch: bool) -> Iterator[None]:
+        So every sampler comes to a share, and is asked before there is a span: the SDK's make a span's context first.
+        """
+        if random() >= self._share:  # noqa: S311  # no secret
+            return NOTHING
+        span = self.tracer.start_span("receive", _NO_PARENT, SpanKind.SERVER)
+        return Request(self, span=span) if isinstance(span, Span) else NOTHING
+
+    def work(self, *, batch: bool) -> AbstractContextManager[None]:
         """Trace work on events."""
-        scope = Work(self, batch=batch)
-        before = self._current.set(scope)
-        try:
-            yield
-        finally:
-            self._current.reset(before)
-            scope.close()
+        return Work(self, batch=batch)
 
     def note(self, name: str, context: str, began: int, attributes: Attributes, *, error: str | None) -> None:
         """Record a span that ends now, in a sampled event's trace."""
         parent = context_of(context)
         if parent is not None:
-            span = self.sure.start_span(name, _below(parent), SpanKind.PRODUCER, attributes, start_time=began)
+            span = self.tracer.start_span(name, _below(parent), SpanKind.PRODUCER, attributes, start_time=began)
             if error is not None:
                 span.set_status(Status(StatusCode.ERROR, error))
             span.end()
 
-    def steps(self, span: trace.Span, steps: Sequence[_Noted]) -> None:
+    def steps(self, span: trace.Span, steps: Sequence[_Step]) -> None:
         """Record steps below a span."""
         parent = trace.set_span_in_context(span, _NO_PARENT)
         for step in steps:
-            child = self.sure.start_span(step.name, parent, start_time=step.began)
+            child = self.tracer.start_span(step.name, parent, start_time=step.began)
             if step.error is not None:
                 child.set_status(Status(StatusCode.ERROR, step.error))
             child.end(step.ended)
@@ -266,14 +267,9 @@ class Recorder:
         self._outlet.close(within_s)
 
 
-def sampler_of(settings: Settings) -> sampling.Sampler:
-    """Return the sampler that the standard's variables name."""
-    made: dict[Sampler, sampling.Sampler] = {
-        Sampler.ALWAYS_ON: sampling.ALWAYS_ON,
-        Sampler.ALWAYS_OFF: sampling.ALWAYS_OFF,
-        Sampler.PARENTBASED_ALWAYS_ON: sampling.DEFAULT_ON,
-        Sampler.PARENTBASED_ALWAYS_OFF: sampling.DEFAULT_OFF,
-        Sampler.TRACEIDRATIO: sampling.TraceIdRatioBased(settings.otel_traces_sampler_arg),
-        Sampler.PARENTBASED_TRACEIDRATIO: sampling.ParentBasedTraceIdRatio(settings.otel_traces_sampler_arg),
-    }
-    return made[settings.otel_traces_sampler]
+def share_of(settings: Settings) -> float:
+    """Return the share of requests that the standard's variables ask for, from 0 to 1."""
+    asked = settings.otel_traces_sampler
+    if asked in {Sampler.TRACEIDRATIO, Sampler.PARENTBASED_TRACEIDRATIO}:
+        return settings.otel_traces_sampler_arg
+    return float(asked in {Sampler.ALWAYS_ON, Sampler.PARENTBASED_ALWAYS_ON})

@@ -17,16 +17,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+
+from app.web.balance import Balance
 
 _TICK_S = 1.0
 _STOPPING_TICK_S = 0.05
 _AGAIN_S = 0.05
 _ONE_REQUEST = select.EPOLLIN | select.EPOLLONESHOT
 """A connection belongs to the thread that was woken for it, until that arms it again."""
-_EACH_NEW = select.EPOLLIN | select.EPOLLET
-"""One thread of each process is woken for new connections, and takes all of them."""
+_NEXT_NEW = select.EPOLLIN | select.EPOLLONESHOT
+"""One thread of each process is woken for a new connection, and takes one."""
+_OTHERS_TURN_S = 0.001
+"""How long a connection is left to a process that has fewer; one that doesn't come is busy, or frozen."""
 _SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _SPARE_FILES = 64
 """Left for everything else that a request needs: the databases' sockets, files, modules that are loaded late."""
@@ -39,6 +44,10 @@ def _files_left() -> int:
 
 class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     """gunicorn's threaded worker, with threads that fetch their own work (Linux only)."""
+
+    def __init__(self, *words: Any, **options: Any) -> None:
+        super().__init__(*words, **options)
+        self.balance = Balance(self.age, self.cfg.workers)
 
     def init_process(self) -> None:
         """Begin to serve; returns when the process is to end."""
@@ -65,7 +74,8 @@ class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         listeners = {listener.fileno(): listener for listener in self.sockets}
         for fd, listener in listeners.items():
             listener.setblocking(False)
-            self._epoll.register(fd, _EACH_NEW)
+            self._epoll.register(fd, _NEXT_NEW)
+        self.balance.say(0)
         for number in range(self.cfg.threads):
             threading.Thread(target=self._serve, args=(listeners,), name=f"serve-{number}", daemon=True).start()
         while self.alive and self.is_parent_alive():
@@ -75,6 +85,7 @@ class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         for fd, listener in listeners.items():
             self._epoll.unregister(fd)
             listener.close()
+        self.balance.leave()
         self._finish(time.monotonic())
 
     def _finish(self, began: float) -> None:
@@ -104,25 +115,32 @@ class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                     self.log.exception("a connection broke its thread's turn")
 
     def _accept(self, fd: int, listener: socket.socket) -> None:
-        while self.alive:
-            try:
-                accepted, address = listener.accept()
-            except BlockingIOError:
-                return
-            except OSError as error:
-                if error.errno not in _SHORT:
-                    continue  # of this one connection: its sender gave up, or the network did (accept(2))
-                if select.select([fd], [], [], 0)[0]:  # it is the same error where nobody waits
-                    self._close_longest_idle()
-                    time.sleep(_AGAIN_S)
-                    self._epoll.modify(fd, _EACH_NEW)  # tells again of what is still there
-                return
-            while len(self._open) >= self._at_most and self._close_longest_idle():
-                pass
-            connection = TConn(self.cfg, accepted, address, listener.getsockname())
-            connection.data_ready = True  # it is only ever read when there is something
-            self._open.add(connection)
-            self._await(accepted.fileno(), connection, select.epoll.register)
+        """Take one connection, and let whichever thread is free, of this process or another, take the next."""
+        if not self.alive:
+            return
+        if self.balance.is_turn_of_another(len(self._open)):
+            time.sleep(_OTHERS_TURN_S)
+        try:
+            accepted, address = listener.accept()
+        except BlockingIOError:
+            return  # another process was quicker
+        except OSError as error:
+            # Any other is of this one connection: its sender gave up, or the network did (accept(2)). Linux says
+            # EMFILE where nobody waits, too.
+            if error.errno in _SHORT and select.select([fd], [], [], 0)[0]:
+                self._close_longest_idle()
+                time.sleep(_AGAIN_S)
+            return
+        finally:
+            with suppress(OSError, ValueError):  # stopped meanwhile
+                self._epoll.modify(fd, _NEXT_NEW)  # tells at once of what is still there
+        while len(self._open) >= self._at_most and self._close_longest_idle():
+            pass
+        connection = TConn(self.cfg, accepted, address, listener.getsockname())
+        connection.data_ready = True  # it is only ever read when there is something
+        self._open.add(connection)
+        self.balance.say(len(self._open))
+        self._await(accepted.fileno(), connection, select.epoll.register)
 
     def _answer(self, fd: int, connection: TConn) -> None:
         keep = False
@@ -170,4 +188,6 @@ class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _close(self, connection: TConn, *, graceful: bool = False) -> None:
         self._open.discard(connection)
+        if self.alive:
+            self.balance.say(len(self._open))
         connection.close(graceful=graceful)

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 from tests.waiting import free_port, wait_until
 
 APPLICATION = """
-    import time
+    import os, time
     def application(environ, start_response):
         body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         if environ["PATH_INFO"] == "/files":
@@ -25,6 +26,8 @@ APPLICATION = """
         if environ["PATH_INFO"] == "/slow":
             open("entered", "w").close()
             time.sleep(1)
+        if environ["PATH_INFO"] == "/who":
+            body = str(os.getpid()).encode()
         start_response("200 OK", [("Content-Length", str(len(body)))])
         return [body]
 """
@@ -137,6 +140,38 @@ def test_more_connections_than_threads_are_served(serve: Serve) -> None:
             for number, connection in enumerate(connections):
                 connection.sendall(request(str(number)))
             assert [answers(connection) for connection in connections] == [[(str(n), True)] for n in range(40)]
+
+
+def who_answers(port: int, connections: int) -> Counter[int]:
+    """Open so many connections at once; return how many each process has taken."""
+    with ExitStack() as opened:
+        opened_now = [opened.enter_context(connect(port)) for _ in range(connections)]
+        for connection in opened_now:
+            connection.sendall(request("", "/who"))
+        return Counter(int(answers(connection)[0][0]) for connection in opened_now)
+
+
+def test_a_burst_of_connections_is_shared_by_the_processes_also_after_one_was_killed(serve: Serve) -> None:
+    _, port = serve("--workers", "2")
+    gone: set[int] = set()
+    for _ in range(2):
+        wait_until(lambda: len(who_answers(port, 10).keys() - gone) == 2)
+        shares = who_answers(port, 100)
+        assert min(shares.values()) >= 25, shares
+        gone.add(killed := next(iter(shares)))
+        os.kill(killed, signal.SIGKILL)
+
+
+def test_a_frozen_process_keeps_nobody_waiting_for_its_turn(serve: Serve) -> None:
+    _, port = serve("--workers", "2")
+    wait_until(lambda: len(who_answers(port, 10)) == 2)
+    frozen, other = who_answers(port, 10)
+    os.kill(frozen, signal.SIGSTOP)
+    try:
+        # What it had been given already is its own.
+        wait_until(lambda: who_answers(port, 20) == Counter({other: 20}))
+    finally:
+        os.kill(frozen, signal.SIGCONT)
 
 
 def test_an_idle_connection_is_closed_in_its_time(serve: Serve) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.liveness import HELD_S, SILENT_S, TAKES_NOTHING_S, Judge
+from app.liveness import BLIND_S, HELD_S, SILENT_S, TAKES_NOTHING_S, Judge
 from app.pulse import Pulse
 from deploy.local.errors import CannotStart
 from deploy.local.supervise import QUICK_S, TRIES, Restarts
@@ -44,11 +44,20 @@ def test_a_worker_that_has_a_reason_is_left_alone(seen: list[tuple[float, Pulse,
 
 def test_a_frozen_worker_is_found_by_its_silence_also_in_the_middle_of_a_task() -> None:
     frozen = at(0.0, taken=3, busy=1)
-    assert looks(Judge(), [(0, frozen, 5), (20, frozen, 5)])[1] is not None
-    silent = looks(Judge(), [(0, frozen, 0), (SILENT_S - 1, frozen, 0), (SILENT_S + 1, frozen, 0)])
-    assert silent[1] is None
-    assert silent[2] is not None
-    assert "no sign of life" in silent[2]
+    assert looks(Judge(), [(now, frozen, 5) for now in range(0, 21, 5)])[-1] is not None
+    silent = looks(Judge(), [(now, frozen, 0) for now in range(0, int(SILENT_S) + 3, 2)])
+    assert set(silent[:-1]) == {None}
+    assert silent[-1] is not None
+    assert "no sign of life" in silent[-1]
+
+
+def test_who_did_not_look_for_long_begins_anew() -> None:
+    late, frozen = BLIND_S + 1, at(0.0, taken=3)
+    judge = Judge()
+    assert looks(judge, [(0, frozen, 5), (late, frozen, 5), (late + 4, frozen, 5)]) == [None] * 3
+    assert judge.worker(frozen, 5, late + 4 + TAKES_NOTHING_S) is not None
+    silent = Pulse("dispatcher", at=0.0)
+    assert judge.looper(silent, reachable=True, now=2 * SILENT_S) is None
 
 
 def test_a_message_that_is_held_for_too_long_is_a_child_that_hangs() -> None:
@@ -66,8 +75,9 @@ def test_after_the_broker_was_away_all_begins_anew() -> None:
 def test_a_dispatcher_is_judged_only_while_the_database_answers() -> None:
     silent = Pulse("dispatcher", at=0.0)
     judge = Judge()
-    assert judge.looper(silent, reachable=True, now=0) is None
-    assert judge.looper(silent, reachable=True, now=SILENT_S + 1) is not None
+    said = [judge.looper(silent, reachable=True, now=now) for now in range(0, int(SILENT_S) + 2)]
+    assert said[:-1] == [None] * (len(said) - 1)
+    assert said[-1] is not None
     assert judge.looper(silent, reachable=False, now=SILENT_S + 2) is None
     assert judge.looper(silent, reachable=True, now=SILENT_S + 3) is None
 

@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from config.heap import settle
+from config.heap import load_lean, settle
 from config.settings import settings
 
 READ_TIMEOUT_S = 5
@@ -47,6 +47,7 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 
 def on_starting(server: Any) -> None:  # noqa: ARG001  # gunicorn's signature
     """Load the receiver's code once, for its processes to share."""
+    load_lean()
     import_module("app.web.factory")
     import_module("app.tracing").load()
     settle()

@@ -5,10 +5,7 @@ import signal
 
 import click
 
-from app import measures, tracing
-from app.cli.connect import read_settings
-from app.dispatcher import Dispatcher
-from app.resources import Resources
+from config.heap import load_lean
 
 
 @click.command("dispatcher", epilog="Example: tiercel dispatcher")
@@ -17,6 +14,12 @@ def command() -> None:
 
     Start as many as you like: one leads, the others stand by.
     """
+    load_lean()
+    from app import measures, tracing  # noqa: PLC0415  # all of these only now: it runs for months
+    from app.cli.connect import read_settings  # noqa: PLC0415
+    from app.dispatcher import Dispatcher  # noqa: PLC0415
+    from app.resources import Resources  # noqa: PLC0415
+
     resources = Resources.open(read_settings(), pool_size=3)
     measures.begin("dispatcher", main=os.getpid(), slot=0)
     tracing.begin("dispatcher")

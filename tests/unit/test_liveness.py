@@ -75,7 +75,7 @@ def test_after_the_broker_was_away_all_begins_anew() -> None:
 def test_a_dispatcher_is_judged_only_while_the_database_answers() -> None:
     silent = Pulse("dispatcher", at=0.0)
     judge = Judge()
-    said = [judge.looper(silent, reachable=True, now=now) for now in range(0, int(SILENT_S) + 2)]
+    said = [judge.looper(silent, reachable=True, now=now) for now in range(int(SILENT_S) + 2)]
     assert said[:-1] == [None] * (len(said) - 1)
     assert said[-1] is not None
     assert judge.looper(silent, reachable=False, now=SILENT_S + 2) is None

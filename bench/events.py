@@ -24,6 +24,8 @@ class Stream:
     mix: tuple[int, ...] = tuple(MIX.values())
     """High, medium and low, in percent."""
     made: int = 0
+    logs_together: int = 1
+    """Logs in a request, as NDJSON; 1 sends each by itself, like prices and segments."""
 
     def bodies(self, count: int) -> Iterator[tuple[str, str, bytes]]:
         """Yield id, type and body of so many events, each newer than the one before."""
@@ -37,13 +39,25 @@ class Stream:
             yield f"bench-{number}", event_type, event_body(event_type, time.time(), data)
 
     def requests(self, count: int) -> Iterator[bytes]:
-        """Yield signed requests as they go over the wire, made one by one as they are asked for."""
+        """Yield so many events as signed requests over the wire, made one by one as they are asked for."""
+        logs: list[bytes] = []
         for external_id, event_type, body in self.bodies(count):
-            headers = self.sender.sign(external_id, event_type, body, time.time())
-            yield request_bytes(f"/webhooks/{self.sender.name}", body, {"Content-Type": "application/json", **headers})
+            if event_type != "log.recorded" or self.logs_together == 1:
+                yield self._request(external_id, event_type, body, "application/json")
+                continue
+            logs.append(body)
+            if len(logs) == self.logs_together:
+                yield self._request(f"{external_id}-batch", event_type, b"\n".join(logs), "application/x-ndjson")
+                logs.clear()
+        if logs:
+            yield self._request(f"bench-{self.made}-batch", "log.recorded", b"\n".join(logs), "application/x-ndjson")
+
+    def _request(self, external_id: str, event_type: str, body: bytes, content_type: str) -> bytes:
+        headers = self.sender.sign(external_id, event_type, body, time.time())
+        return request_bytes(f"/webhooks/{self.sender.name}", body, {"Content-Type": content_type, **headers})
 
     def ready(self, count: int) -> Iterator[bytes]:
-        """Yield so many requests that were all made before: signing costs the measurement nothing.
+        """Yield so many events' requests, all made before: signing costs the measurement nothing.
 
         A signature is good for 5 minutes.
         """

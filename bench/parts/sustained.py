@@ -1,5 +1,7 @@
 """Owns the highest rate of the mix that is applied as fast as it comes in, ours and peer (a)'s, and latency below it.
 
+Twice: each event in a request of its own, as the peer takes them, and with logs together, as who has many sends them.
+
 Open loop: events arrive at their rate whatever the answers do. What is due and not applied yet, in the client, in the
 receiver or behind it, is the backlog; a rate is held when everything was accepted and the backlog doesn't grow.
 """
@@ -28,6 +30,8 @@ _NOISE, _NOISE_S, _GROWTH = 20, 0.05, 0.005
 """What a backlog may grow by from the middle third of a run to the last: 20 events, those of 0.05 s, and 0.5 %."""
 _ALSO_AT = (0.1, 0.25, 0.5, 0.75, 0.9)
 """Shares of the highest rate at which latency is measured, too."""
+_LOGS_TOGETHER = 50
+_ALONE, _TOGETHER = "each event alone", f"{_LOGS_TOGETHER} logs a request"
 _LOWEST_PER_S = 5.0
 _WARM = 500
 
@@ -60,27 +64,45 @@ class Hold:
 
 def measure(system: System, sizes: Sizes, results: Results) -> None:
     """Add the rates, high's p99 in the same runs, and the picture of latency over load."""
-    ours: list[float] = []
+    ours: list[Hold] = []
+    together: list[Hold] = []
     theirs: list[float] = []
-    high_p99: list[float] = []
-    response_p99: list[float] = []
+    high_p99: dict[str, list[float]] = {_ALONE: [], _TOGETHER: []}
     for number in range(sizes.rounds):
-        held = highest(system, sizes, ours[-1] if number else sizes.start_per_s)
-        ours.append(held.rate)
-        high_p99.append(spread(system.ended_ms(held.since)[Lane.HIGH]).p99)
-        response_p99.append(held.response_p99_ms)
+        ours.append(highest(system, sizes, ours[-1].rate if number else sizes.start_per_s))
+        high_p99[_ALONE].append(_high_p99(system, ours[-1]))
+        with _logs_together(system.stream):
+            together.append(highest(system, sizes, together[-1].rate if number else ours[-1].rate * 1.5))
+        high_p99[_TOGETHER].append(_high_p99(system, together[-1]))
         if sizes.peers:
             with system.dispatcher_still(), contest(TUTORIAL, system.target) as peer, peer.door(), peer.workers():
                 # Its workers are there once they have done something.
                 peer.fill(_WARM)
                 peer.settle()
                 theirs.append(highest(peer, sizes, theirs[-1] if number else sizes.start_per_s / 2).rate)
-    results.add("sustained", "Tiercel, 10/30/60 %", "/s", ours, Bound(at_least=2000))
-    results.add("sustained", "high's p99 at that rate", "ms", high_p99, Bound(at_most=100))
-    results.add("sustained", "response p99 at that rate", "ms", response_p99)
-    results.add("sustained", f"{TUTORIAL.label}: {TUTORIAL.name}", "/s", theirs)
-    results.add("sustained", f"Tiercel ÷ {TUTORIAL.label}", "times", ratios(ours, theirs), Bound(at_least=3))
-    results.series["latency-over-load"] = _latency(system, sizes, statistics.median(ours))
+    alone = [held.rate for held in ours]
+    for name, found, bound in ((_ALONE, ours, None), (_TOGETHER, together, Bound(at_least=2000))):
+        results.add("sustained", f"Tiercel, {name}", "/s", [held.rate for held in found], bound)
+        results.add("sustained", f"high's p99 at that rate, {name}", "ms", high_p99[name], Bound(at_most=100))
+        responses = [held.response_p99_ms for held in found]
+        results.add("sustained", f"response p99 at that rate, {name}", "ms", responses)
+    results.add("sustained", f"{TUTORIAL.label}: {TUTORIAL.name}, {_ALONE}", "/s", theirs)
+    title = f"Tiercel ÷ {TUTORIAL.label}, {_ALONE}"
+    results.add("sustained", title, "times", ratios(alone, theirs), Bound(at_least=3))
+    results.series["latency-over-load"] = _latency(system, sizes, statistics.median(alone))
+
+
+@contextmanager
+def _logs_together(stream: Stream) -> Iterator[None]:
+    stream.logs_together = _LOGS_TOGETHER
+    try:
+        yield
+    finally:
+        stream.logs_together = 1
+
+
+def _high_p99(system: System, held: Hold) -> float:
+    return spread(system.ended_ms(held.since)[Lane.HIGH]).p99
 
 
 def highest(subject: Subject, sizes: Sizes, start: float) -> Hold:
@@ -110,9 +132,11 @@ def highest(subject: Subject, sizes: Sizes, start: float) -> Hold:
 def hold(subject: Subject, rate: float, seconds: float) -> Hold:
     """Load with a rate and watch the backlog."""
     subject.settle()
-    load = Load(subject.host, subject.port, subject.stream.ready(round(rate * seconds)), seconds, rate)
+    count = round(rate * seconds)
+    requests = list(subject.stream.ready(count))
+    load = Load(subject.host, subject.port, iter(requests), seconds, len(requests) / seconds)
     since = time.time()
-    with _watched(subject, load) as backlog:
+    with _watched(subject, load, count / max(len(requests), 1)) as backlog:
         run(load)
         seen = list(backlog)
     growth = grown(seen, seconds)
@@ -124,15 +148,18 @@ def hold(subject: Subject, rate: float, seconds: float) -> Hold:
 
 
 @contextmanager
-def _watched(subject: Subject, load: Load) -> Iterator[list[tuple[float, int]]]:
-    """Note, four times a second, how long the load runs and how many of its events are due and not applied."""
-    seen: list[tuple[float, int]] = []
+def _watched(subject: Subject, load: Load, events: float) -> Iterator[list[tuple[float, float]]]:
+    """Note, four times a second, how long the load runs and how many of its events are due and not applied.
+
+    ``events`` is how many a request brings, on average.
+    """
+    seen: list[tuple[float, float]] = []
     done = threading.Event()
 
     def watch() -> None:
         while not done.wait(_SAMPLE_S):
             if load.began:
-                unanswered = max(0, load.due() - load.answered)
+                unanswered = max(0, load.due() - load.answered) * events
                 seen.append((time.monotonic() - load.began, unanswered + subject.behind()))
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -144,7 +171,7 @@ def _watched(subject: Subject, load: Load) -> Iterator[list[tuple[float, int]]]:
         thread.join()
 
 
-def grown(seen: Sequence[tuple[float, int]], seconds: float) -> float:
+def grown(seen: Sequence[tuple[float, float]], seconds: float) -> float:
     """Return how much the backlog's mean grew from the middle third of a run to the last."""
     middle = [behind for at, behind in seen if seconds / 3 <= at < seconds * 2 / 3]
     last = [behind for at, behind in seen if seconds * 2 / 3 <= at <= seconds]

@@ -1,5 +1,6 @@
 """What `make bench` makes of its measurements: figures, bounds, pictures, and a load that counts right."""
 
+import base64
 import json
 import re
 import socketserver
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from app.sources.kind import Config
 from bench import pictures
 from bench.chart import axis, draw
+from bench.events import Stream
 from bench.figures import Bound, Figure, Results, Series, number, point, ratios, read_series
 from bench.parts import memory, sustained
+from bench.target import Sender
 from bench.volley import Load, run
 
 REQUEST = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
@@ -154,6 +158,17 @@ def test_a_backlog_that_stays_is_held_and_one_that_grows_is_not() -> None:
     growing = [(at / 4, at * 10) for at in range(240)]
     assert sustained.grown(growing, 60) == pytest.approx(800)
     assert sustained.grown([], 60) == float("inf")
+
+
+@pytest.mark.parametrize("together", [1, 7])
+def test_logs_together_are_as_many_events_as_alone(together: int) -> None:
+    sender = Sender("bench", "standard", "whsec_" + base64.b64encode(b"x" * 24).decode(), Config())
+    alone, stream = Stream(sender), Stream(sender, logs_together=together)
+    requests = list(stream.requests(100))
+    lines = sum(len(request.partition(b"\r\n\r\n")[2].splitlines()) for request in requests)
+    logs = sum(event_type == "log.recorded" for _, event_type, _ in alone.bodies(100))
+    assert lines == stream.made == 100
+    assert len(requests) == 100 - logs + -(-logs // together)
 
 
 def test_memory_that_grows_after_warming_up_shows() -> None:

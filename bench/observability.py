@@ -1,23 +1,29 @@
-"""Measures what it costs to be seen: processor time per event without metrics and traces, and with both.
+"""Owns the measurement of what it costs to be seen: processor time an event without metrics and traces, and with both.
 
-`.venv/bin/python -m bench.observability`: over private servers the receiver, the workers and the dispatcher are
-started anew for each run, by turns with neither and with both: metrics scraped every 15 s as in docker-compose.yml,
-one trace in ten sent to a collector. Each run sends the same events at the same rate; what counts is the processor
-time of those processes, divided by the events.
+`.venv/bin/python -m bench.observability`: two systems, each over private servers of its own, take the same events at
+the same rate at the same time, one with neither and one with both: metrics scraped every 15 s, as docker-compose.yml
+does, and one trace in ten sent to a collector. So whatever the machine does to one it does to the other. For the next
+pair their processes are started anew, and change sides. What counts is the processor time of receiver, workers and
+dispatcher, divided by the events.
 """
 
 import argparse
+import multiprocessing
 import statistics
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
 
 import requests
 from sqlalchemy import text
 
+from bench.children import free_port
 from bench.events import Stream
 from bench.load import fire
 from bench.parted import OURS, Parted, parted
@@ -29,6 +35,8 @@ _SCRAPE_S = 15.0
 _WARM = 400
 _SETTLE_S = 120.0
 _AT_MOST = 1.05
+_TOGETHER_S = 180.0
+"""How long one side waits for the other to be ready."""
 _LEFT = text("SELECT count(*) FROM event WHERE status < 2")
 
 
@@ -77,7 +85,15 @@ def scraping(url: str) -> Iterator[None]:
         thread.join(15)
 
 
-def per_event_us(system: Parted, count: int, rate: float, *, seen: str) -> float:
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What both sides of a pair do."""
+
+    count: int
+    rate: float
+
+
+def per_event_us(system: Parted, run: Run, both_ready: Barrier, *, seen: str) -> float:
     """Return the processor time that an event costs, in µs; ``seen`` is the collector's URL, empty with neither."""
     more = {"METRICS": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": seen} if seen else {"METRICS": "false"}
     system.start(*OURS, **more)
@@ -88,10 +104,65 @@ def per_event_us(system: Parted, count: int, rate: float, *, seen: str) -> float
         stream = Stream(made["cost"])
         if seen:
             stack.enter_context(scraping(target.url))
-        _send(target, stream, _WARM, rate)
+        _send(target, stream, _WARM, run.rate)
+        both_ready.wait(_TOGETHER_S)
         before = system.cpu_s(OURS)
-        _send(target, stream, count, rate)
-        return (system.cpu_s(OURS) - before) / count * 1e6
+        _send(target, stream, run.count, run.rate)
+        cost_us = (system.cpu_s(OURS) - before) / run.count * 1e6
+        both_ready.wait(_TOGETHER_S)
+        return cost_us
+
+
+def _side(pipe: Connection, run: Run, both_ready: Barrier, port: int) -> None:
+    """Measure on a system of its own whatever the pipe asks for, until it is closed."""
+    with suppress(BrokenPipeError), parted(names=(), PORT=str(port)) as system:
+        pipe.send(None)
+        while True:
+            try:
+                seen: str = pipe.recv()
+            except EOFError:
+                return
+            try:
+                pipe.send(per_event_us(system, run, both_ready, seen=seen))
+            except (NotRunning, threading.BrokenBarrierError) as error:
+                both_ready.abort()
+                pipe.send(error)
+
+
+@contextmanager
+def sides(run: Run) -> Iterator[list[Connection]]:
+    """Start both systems; yields a pipe to each."""
+    fresh = multiprocessing.get_context("spawn")
+    both_ready = fresh.Barrier(2)
+    pipes = [fresh.Pipe() for _ in range(2)]
+    # Nobody listens there before the first run: each would find the same one free.
+    ports = [first := free_port(), free_port(first)]
+    started = [
+        fresh.Process(target=_side, args=(theirs, run, both_ready, port))
+        for (_, theirs), port in zip(pipes, ports, strict=True)
+    ]
+    # One after the other, for the servers' ports alike.
+    for process, (ours, theirs) in zip(started, pipes, strict=True):
+        process.start()
+        theirs.close()
+        _answer(ours)
+    try:
+        yield [ours for ours, _ in pipes]
+    finally:
+        for ours, _ in pipes:
+            ours.close()
+        for process in started:
+            process.join()
+
+
+def _answer(pipe: Connection) -> float:
+    try:
+        answer = pipe.recv()
+    except EOFError:
+        raise NotRunning("a side has ended") from None
+    if isinstance(answer, Exception):
+        raise NotRunning(str(answer) or "the other side failed") from answer
+    return float(answer or 0)
 
 
 def _send(target: Target, stream: Stream, count: int, rate: float) -> None:
@@ -109,14 +180,19 @@ def _send(target: Target, stream: Stream, count: int, rate: float) -> None:
     time.sleep(5.5)
 
 
-def measure(pairs: int, count: int, rate: float) -> list[tuple[float, float]]:
-    """Return each pair: the cost with neither and with both, in µs an event."""
+def measure(pairs: int, run: Run) -> list[tuple[float, float]]:
+    """Return each pair: the cost with neither and with both, in µs an event.
+
+    Raises:
+        NotRunning: a system didn't come up, or refused an event.
+    """
     found = []
-    with sink() as url, parted(names=()) as system:
+    with sink() as url, sides(run) as pipes:
         for number in range(pairs):
-            cost: dict[str, float] = {}
-            for seen in ("", url) if number % 2 else (url, ""):
-                cost[seen] = per_event_us(system, count, rate, seen=seen)
+            asked = ("", url) if number % 2 else (url, "")
+            for pipe, seen in zip(pipes, asked, strict=True):
+                pipe.send(seen)
+            cost = dict(zip(asked, [_answer(pipe) for pipe in pipes], strict=True))
             found.append((cost[""], cost[url]))
             without, both = found[-1]
             tell(f"pair {number + 1}: {without:,.0f} µs with neither, {both:,.0f} µs with both: {both / without:.3f}")
@@ -129,11 +205,11 @@ def main() -> None:
     """Measure, print the medians, and exit with 1 where it costs more than 5 %."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=10)
-    parser.add_argument("--count", type=int, default=4_000, help="events of a run (%(default)s)")
-    parser.add_argument("--rate", type=float, default=200.0, help="events a second (%(default)s)")
+    parser.add_argument("--count", type=int, default=3_000, help="events of a run (%(default)s)")
+    parser.add_argument("--rate", type=float, default=75.0, help="events a second, on each side (%(default)s)")
     given = parser.parse_args()
     try:
-        found = measure(given.pairs, given.count, given.rate)
+        found = measure(given.pairs, Run(given.count, given.rate))
     except NotRunning as error:
         sys.exit(str(error))
     ratios = [both / without for without, both in found]

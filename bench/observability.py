@@ -91,18 +91,21 @@ class Run:
 
     count: int
     rate: float
+    metrics: bool = True
+    traces: bool = True
 
 
 def per_event_us(system: Parted, run: Run, both_ready: Barrier, *, seen: str) -> float:
     """Return the processor time that an event costs, in µs; ``seen`` is the collector's URL, empty with neither."""
-    more = {"METRICS": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": seen} if seen else {"METRICS": "false"}
+    scraped = bool(seen) and run.metrics
+    more = {"METRICS": str(scraped).lower(), "OTEL_EXPORTER_OTLP_ENDPOINT": seen if run.traces else ""}
     system.start(*OURS, **more)
     with ExitStack() as stack:
         stack.callback(system.stop, *OURS)
         target = system.target()
         made, _ = stack.enter_context(senders(target, {"cost": ("standard", {})}))
         stream = Stream(made["cost"])
-        if seen:
+        if scraped:
             stack.enter_context(scraping(target.url))
         _send(target, stream, _WARM, run.rate)
         both_ready.wait(_TOGETHER_S)
@@ -187,6 +190,7 @@ def measure(pairs: int, run: Run) -> list[tuple[float, float]]:
         NotRunning: a system didn't come up, or refused an event.
     """
     found = []
+    words = "both" if run.metrics and run.traces else "metrics" if run.metrics else "traces"
     with sink() as url, sides(run) as pipes:
         for number in range(pairs):
             asked = ("", url) if number % 2 else (url, "")
@@ -195,8 +199,10 @@ def measure(pairs: int, run: Run) -> list[tuple[float, float]]:
             cost = dict(zip(asked, [_answer(pipe) for pipe in pipes], strict=True))
             found.append((cost[""], cost[url]))
             without, both = found[-1]
-            tell(f"pair {number + 1}: {without:,.0f} µs with neither, {both:,.0f} µs with both: {both / without:.3f}")
-    if not _Sink.received:
+            tell(
+                f"pair {number + 1}: {without:,.0f} µs with neither, {both:,.0f} µs with {words}: {both / without:.3f}"
+            )
+    if run.traces and not _Sink.received:
         raise NotRunning("no trace came")
     return found
 
@@ -207,16 +213,18 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=10)
     parser.add_argument("--count", type=int, default=3_000, help="events of a run (%(default)s)")
     parser.add_argument("--rate", type=float, default=75.0, help="events a second, on each side (%(default)s)")
+    parser.add_argument("--only", choices=("metrics", "traces"), help="one of them, in place of both")
     given = parser.parse_args()
+    run = Run(given.count, given.rate, metrics=given.only != "traces", traces=given.only != "metrics")
     try:
-        found = measure(given.pairs, Run(given.count, given.rate))
+        found = measure(given.pairs, run)
     except NotRunning as error:
         sys.exit(str(error))
     ratios = [both / without for without, both in found]
     middle = statistics.median(ratios)
     without, both = (statistics.median(values) for values in zip(*found, strict=True))
     print(f"processor time an event, medians of {len(found)} pairs: {without:,.0f} and {both:,.0f} µs")
-    print(f"both ÷ neither: median {middle:.3f}, from {min(ratios):.3f} to {max(ratios):.3f}")
+    print(f"{given.only or 'both'} ÷ neither: median {middle:.3f}, from {min(ratios):.3f} to {max(ratios):.3f}")
     if middle > _AT_MOST:
         sys.exit(f"more than {_AT_MOST - 1:.0%}")
 

@@ -8,26 +8,36 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
+from typing import Protocol
 
 import structlog
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 _LOG = structlog.get_logger()
-_BOUND = 8_192
+_BOUND = 2_048
+"""Requests and workers' messages that wait; what a sampled event leaves in a process are two to seven spans."""
 _SENT_TOGETHER = 512
 _SAY_EVERY_S = 60.0
 
 
-class Outlet(SpanProcessor):
-    """Keeps ended spans until they are sent, and drops what is too many."""
+class Noted(Protocol):
+    """What was traced, of which spans can be made."""
+
+    def spans(self) -> Iterator[ReadableSpan]:
+        """Yield its spans."""
+
+
+class Outlet:
+    """Keeps what was traced until its spans are sent, and drops what is too many."""
 
     def __init__(self, exporter: SpanExporter, *, every_s: float) -> None:
         # What it has to say is said here, seldom enough.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         self._exporter = exporter
         self._every_s = every_s
-        self._spans: deque[ReadableSpan] = deque()
+        self._noted: deque[Noted] = deque()
         self._lost = 0
         self._said_at = -_SAY_EVERY_S
         self._closing = threading.Event()
@@ -35,10 +45,10 @@ class Outlet(SpanProcessor):
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
         self._thread.start()
 
-    def on_end(self, span: ReadableSpan) -> None:
-        """Take a span; never waits."""
-        if len(self._spans) < _BOUND:
-            self._spans.append(span)
+    def take(self, noted: Noted) -> None:
+        """Take something; never waits."""
+        if len(self._noted) < _BOUND:
+            self._noted.append(noted)
         else:
             self._lost += 1
 
@@ -55,9 +65,15 @@ class Outlet(SpanProcessor):
         self._send()
 
     def _send(self) -> None:
-        while self._spans:
-            batch = [self._spans.popleft() for _ in range(min(len(self._spans), _SENT_TOGETHER))]
-            if self._exporter.export(batch) is not SpanExportResult.SUCCESS:
+        while self._noted:
+            batch: list[ReadableSpan] = []
+            while self._noted and len(batch) < _SENT_TOGETHER:
+                noted = self._noted.popleft()
+                try:
+                    batch += noted.spans()
+                except Exception as error:  # noqa: BLE001  # a bug of ours must not end this thread, and so all traces
+                    _LOG.warning("a trace can't be made", action="trace_broken", error=repr(error))
+            if batch and self._exporter.export(batch) is not SpanExportResult.SUCCESS:
                 self._lost += len(batch)
                 break
         if self._lost and time.monotonic() >= self._said_at + _SAY_EVERY_S:

@@ -1,37 +1,39 @@
 """Owns the spans and their shape; imported only where traces are on.
 
-Most spans are made after the fact, from times that were noted: which of a worker's events are sampled is known only
-once their rows are read. Each sampled event gets the whole of its way, also what it shared with others of a batch; the
-batch itself is a trace of its own, and both link to each other.
+What is traced only notes times and names; the thread that sends them makes spans of them. Code that runs a few times
+a second is never in a processor's caches: to make its three spans cost a sampled request half a millisecond. Each
+sampled event gets the whole of its way, also what it shared with others of a batch; the batch itself is a trace of its
+own, and both link to each other.
 """
 
 import os
 import re
 import socket
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from contextvars import Token
 from dataclasses import dataclass, field
-from random import random
+from random import getrandbits, random
 from time import time_ns
 from typing import Self
 
-from opentelemetry import trace
-from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import Span, SpanLimits, TracerProvider, sampling
-from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import Link, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from app.tracing import NOTHING, Attributes, Row, current
-from app.tracing.export import Outlet
+from app.tracing.export import Noted, Outlet
 from config.settings import Sampler, Settings
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 """Of any version, without what a later one may add behind it (https://www.w3.org/TR/trace-context/)."""
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
-_NO_PARENT = Context()
+_SCOPE = InstrumentationScope("tiercel")
+_LINKS = 128
+"""At most of one span, as in the SDK (OTEL_SPAN_LINK_COUNT_LIMIT)."""
 
 
 def context_of(traceparent: str) -> SpanContext | None:
@@ -43,8 +45,11 @@ def context_of(traceparent: str) -> SpanContext | None:
     return SpanContext(int(found[1], 16), int(found[2], 16), is_remote=True, trace_flags=flags)
 
 
-def _below(context: SpanContext) -> Context:
-    return trace.set_span_in_context(NonRecordingSpan(context), _NO_PARENT)
+def _new(trace_id: int | None = None) -> SpanContext:
+    """Return the context of a new span, of a trace or of a new one."""
+    # Never zero, which stands for none.
+    own = getrandbits(128) or 1 if trace_id is None else trace_id
+    return SpanContext(own, getrandbits(64) or 1, is_remote=False, trace_flags=_SAMPLED)
 
 
 # Classes and not generators: what every event passes through, sampled or not, is to cost it next to nothing.
@@ -86,7 +91,7 @@ class Scope:
         self.close()
 
     def close(self) -> None:
-        """Record it."""
+        """Let it be sent, if it is to be."""
 
     def step(self, name: str) -> _Step:
         """Return a step that notes its times while it is entered."""
@@ -108,26 +113,34 @@ class Scope:
 class Request(Scope):
     """A sampled request."""
 
-    span: Span
+    context: SpanContext = field(default_factory=_new)
+    attributes: Attributes = field(default_factory=dict)
+    sender: str | None = None
+    error: str | None = None
+    ended_at: int = 0
 
     def answered(self, attributes: Attributes, *, sender: str | None, error: str | None) -> None:
         """Say how it ended. A sender's own trace is linked to: it decides nothing here."""
-        self.span.set_attributes(attributes)
-        linked = context_of(sender) if sender else None
-        if linked is not None:
-            self.span.add_link(linked)
-        if error is not None:
-            self.span.set_status(Status(StatusCode.ERROR, error))
+        self.attributes, self.sender, self.error = attributes, sender, error
 
     def carried(self) -> str | None:
         """Return the context that events are to carry."""
-        own = self.span.get_span_context()
-        return f"00-{own.trace_id:032x}-{own.span_id:016x}-01"
+        return f"00-{self.context.trace_id:032x}-{self.context.span_id:016x}-01"
 
     def close(self) -> None:
-        """Record it."""
-        self.recorder.steps(self.span, self.steps)
-        self.span.end()
+        """Let it be sent."""
+        self.ended_at = time_ns()
+        self.recorder.keep(self)
+
+    def spans(self) -> Iterator[ReadableSpan]:
+        """Yield it and its steps."""
+        linked = context_of(self.sender) if self.sender else None
+        links = [] if linked is None else [Link(linked)]
+        yield from self.recorder.steps(self.context, self.steps)
+        times = (self.began, self.ended_at)
+        yield self.recorder.span(
+            "receive", self.context, None, times, SpanKind.SERVER, self.attributes, links, error=self.error
+        )
 
 
 @dataclass(slots=True)
@@ -145,6 +158,7 @@ class Work(Scope):
 
     batch: bool
     events: dict[uuid.UUID, _Met] = field(default_factory=dict)
+    ended_at: int = 0
 
     def as_work(self) -> "Work | None":
         """Return this."""
@@ -162,37 +176,54 @@ class Work(Scope):
                 found.outcome, found.error = outcome, error
 
     def close(self) -> None:
-        """Record it, if any of its events is sampled."""
+        """Let it be sent, if any of its events is sampled."""
+        if self.events:
+            self.ended_at = time_ns()
+            self.recorder.keep(self)
+
+    def spans(self) -> Iterator[ReadableSpan]:
+        """Yield what each sampled event's way was, and the batch."""
         known = [(event_id, met, context_of(met.row["context"])) for event_id, met in self.events.items()]
         sampled = [(event_id, met, context) for event_id, met, context in known if context is not None]
-        if not sampled:
-            return
-        ended, tracer = time_ns(), self.recorder.tracer
+        times, record = (self.began, self.ended_at), self.recorder.span
         together: list[Link] = []
-        if self.batch:
-            links = [Link(context) for _, _, context in sampled]
-            span = tracer.start_span(
-                "batch", _NO_PARENT, SpanKind.CONSUMER, {"tiercel.sampled": len(links)}, links, self.began
-            )
-            self.recorder.steps(span, self.steps)
-            span.end(ended)
-            together = [Link(span.get_span_context())]
+        if self.batch and sampled:
+            batch, links = _new(), [Link(context) for _, _, context in sampled[:_LINKS]]
+            together = [Link(batch)]
+            yield from self.recorder.steps(batch, self.steps)
+            yield record("batch", batch, None, times, SpanKind.CONSUMER, {"tiercel.sampled": len(sampled)}, links)
         lock_ms = sum(step.ended - step.began for step in self.steps if step.name == "lock") / 1e6
-        for event_id, met, context in sampled:
+        for event_id, met, parent in sampled:
             queued = int(met.row["queued_at"] * 1e9)
             if queued < self.began:
-                queue = tracer.start_span("queue", _below(context), start_time=queued)
-                queue.end(self.began)
+                yield record("queue", _new(parent.trace_id), parent, (queued, self.began))
             attributes = {f"tiercel.{name}": value for name, value in met.row.items() if name not in _NOT_SHOWN}
             attributes |= {"tiercel.event_id": str(event_id), "tiercel.outcome": met.outcome}
             attributes["tiercel.lock_wait_ms"] = lock_ms
-            span = tracer.start_span(
-                "process", _below(context), SpanKind.CONSUMER, attributes, together, start_time=self.began
+            own = _new(parent.trace_id)
+            yield from self.recorder.steps(own, self.steps)
+            yield record("process", own, parent, times, SpanKind.CONSUMER, attributes, together, error=met.error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Note:
+    """One span of a sampled event, beside its other ones."""
+
+    recorder: "Recorder"
+    name: str
+    context: str
+    times: tuple[int, int]
+    attributes: Attributes
+    error: str | None
+
+    def spans(self) -> Iterator[ReadableSpan]:
+        """Yield it."""
+        parent = context_of(self.context)
+        if parent is not None:
+            own = _new(parent.trace_id)
+            yield self.recorder.span(
+                self.name, own, parent, self.times, SpanKind.PRODUCER, self.attributes, error=self.error
             )
-            if met.error is not None:
-                span.set_status(Status(StatusCode.ERROR, met.error))
-            self.recorder.steps(span, self.steps)
-            span.end(ended)
 
 
 _NOT_SHOWN = frozenset({"context", "queued_at"})
@@ -204,19 +235,13 @@ class Recorder:
     def __init__(self, outlet: Outlet, share: float, group: str) -> None:
         self._outlet = outlet
         self._share = share
-        resource = Resource.create(
+        self._resource = Resource.create(
             {
                 "service.namespace": "tiercel",
                 "service.name": f"tiercel-{group}",
                 "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
             }
         )
-        # Whatever is recorded is: what isn't sampled never comes as far as a span.
-        self._provider = TracerProvider(
-            sampling.ALWAYS_ON, resource, shutdown_on_exit=False, span_limits=SpanLimits(max_links=128)
-        )
-        self._provider.add_span_processor(outlet)
-        self.tracer = self._provider.get_tracer("tiercel")
 
     @classmethod
     def of(cls, settings: Settings, group: str) -> Self:
@@ -233,12 +258,9 @@ class Recorder:
     def request(self) -> AbstractContextManager[None]:
         """Trace a request, where it is sampled. It is a root: no stranger decides what is sampled here.
 
-        So every sampler comes to a share, and is asked before there is a span: the SDK's make a span's context first.
+        So every sampler comes to a share, and a throw of the dice is enough.
         """
-        if random() >= self._share:  # noqa: S311  # no secret
-            return NOTHING
-        span = self.tracer.start_span("receive", _NO_PARENT, SpanKind.SERVER)
-        return Request(self, span=span) if isinstance(span, Span) else NOTHING
+        return Request(self) if random() < self._share else NOTHING  # noqa: S311  # no secret
 
     def work(self, *, batch: bool) -> AbstractContextManager[None]:
         """Trace work on events."""
@@ -246,21 +268,46 @@ class Recorder:
 
     def note(self, name: str, context: str, began: int, attributes: Attributes, *, error: str | None) -> None:
         """Record a span that ends now, in a sampled event's trace."""
-        parent = context_of(context)
-        if parent is not None:
-            span = self.tracer.start_span(name, _below(parent), SpanKind.PRODUCER, attributes, start_time=began)
-            if error is not None:
-                span.set_status(Status(StatusCode.ERROR, error))
-            span.end()
+        self.keep(_Note(self, name, context, (began, time_ns()), attributes, error))
 
-    def steps(self, span: trace.Span, steps: Sequence[_Step]) -> None:
-        """Record steps below a span."""
-        parent = trace.set_span_in_context(span, _NO_PARENT)
+    def keep(self, noted: Noted) -> None:
+        """Let something be sent; never waits."""
+        self._outlet.take(noted)
+
+    def steps(self, parent: SpanContext, steps: Sequence[_Step]) -> Iterator[ReadableSpan]:
+        """Yield the spans of steps below a span."""
         for step in steps:
-            child = self.tracer.start_span(step.name, parent, start_time=step.began)
-            if step.error is not None:
-                child.set_status(Status(StatusCode.ERROR, step.error))
-            child.end(step.ended)
+            own = _new(parent.trace_id)
+            yield self.span(step.name, own, parent, (step.began, step.ended), error=step.error)
+
+    def span(  # noqa: PLR0913  # each is a part of a span
+        self,
+        name: str,
+        own: SpanContext,
+        parent: SpanContext | None,
+        times: tuple[int, int],
+        kind: SpanKind = SpanKind.INTERNAL,
+        attributes: Attributes | None = None,
+        links: Sequence[Link] = (),
+        *,
+        error: str | None = None,
+    ) -> ReadableSpan:
+        """Return a span that has ended, as the exporter takes it; ``times`` are its begin and end, Unix time in ns."""
+        status = Status(StatusCode.UNSET) if error is None else Status(StatusCode.ERROR, error)
+        return ReadableSpan(
+            name,
+            own,
+            parent,
+            self._resource,
+            attributes or {},
+            (),
+            links,
+            kind,
+            status=status,
+            start_time=times[0],
+            end_time=times[1],
+            instrumentation_scope=_SCOPE,
+        )
 
     def close(self, within_s: float) -> None:
         """Send what is left."""

@@ -50,7 +50,7 @@ def traced(sampler: str) -> float:
     settings.cache_clear()
     tracing.begin("bench")
     if tracing._recorder is not None:  # noqa: SLF001  # nothing is to be sent
-        tracing._recorder._outlet.on_end = lambda span: None  # type: ignore[method-assign]  # noqa: ARG005, SLF001
+        tracing._recorder._outlet.take = lambda noted: None  # type: ignore[method-assign]  # noqa: ARG005, SLF001
     prepared, stored = tracing.stepped("prepare")(int), tracing.stepped("store")(int)
     event_id = uuid.uuid4()
 

@@ -1,7 +1,7 @@
 """Owns ``python -m tasks``: Celery's own ``worker`` and ``beat``, without the rest of Celery's command line.
 
 The words are those of the ``celery`` command, which works as well. That loads every command there is, with the prompt
-of its shell and with Flower, and takes a quarter more memory in each worker group and in beat.
+of its shell and with Flower (docs/decisions/0028).
 """
 
 import click

@@ -35,7 +35,7 @@ from tasks.policy import Dead, RetryPolicy
 from tasks.trace import trace_of
 
 if TYPE_CHECKING:
-    from app.tracing.spans import Work
+    from app.tracing.scopes import Work
 
 _LOG = structlog.get_logger()
 _SHORT_RETRIES = 3

@@ -15,9 +15,11 @@ import structlog
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from app.tracing.spans import Spans
+
 _LOG = structlog.get_logger()
 _BOUND = 2_048
-"""Requests and workers' messages that wait; what a sampled event leaves in a process are two to seven spans."""
+"""Requests and events of workers' messages that wait; each leaves two to seven spans in a process."""
 _SENT_TOGETHER = 512
 _SAY_EVERY_S = 60.0
 
@@ -25,19 +27,25 @@ _SAY_EVERY_S = 60.0
 class Noted(Protocol):
     """What was traced, of which spans can be made."""
 
-    def spans(self) -> Iterator[ReadableSpan]:
+    def weight(self) -> int:
+        """Return how many requests or events it is of."""
+
+    def spans(self, make: Spans) -> Iterator[ReadableSpan]:
         """Yield its spans."""
 
 
 class Outlet:
     """Keeps what was traced until its spans are sent, and drops what is too many."""
 
-    def __init__(self, exporter: SpanExporter, *, every_s: float) -> None:
+    def __init__(self, exporter: SpanExporter, make: Spans, *, every_s: float) -> None:
         # What it has to say is said here, seldom enough.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         self._exporter = exporter
+        self._make = make
         self._every_s = every_s
         self._noted: deque[Noted] = deque()
+        self._waiting = 0
+        self._changing = threading.Lock()
         self._lost = 0
         self._said_at = -_SAY_EVERY_S
         self._closing = threading.Event()
@@ -47,10 +55,12 @@ class Outlet:
 
     def take(self, noted: Noted) -> None:
         """Take something; never waits."""
-        if len(self._noted) < _BOUND:
-            self._noted.append(noted)
-        else:
-            self._lost += 1
+        with self._changing:
+            if self._waiting + noted.weight() <= _BOUND:
+                self._waiting += noted.weight()
+                self._noted.append(noted)
+            else:
+                self._lost += noted.weight()
 
     def close(self, within_s: float) -> None:
         """Send what is left, for so many seconds at most."""
@@ -69,8 +79,10 @@ class Outlet:
             batch: list[ReadableSpan] = []
             while self._noted and len(batch) < _SENT_TOGETHER:
                 noted = self._noted.popleft()
+                with self._changing:
+                    self._waiting -= noted.weight()
                 try:
-                    batch += noted.spans()
+                    batch += noted.spans(self._make)
                 except Exception as error:  # noqa: BLE001  # a bug of ours must not end this thread, and so all traces
                     _LOG.warning("a trace can't be made", action="trace_broken", error=repr(error))
             if batch and self._exporter.export(batch) is not SpanExportResult.SUCCESS:

@@ -157,10 +157,10 @@ def test_make_up_stops_when_only_make_is_told_to(home: Path, services: dict[str,
         "FLOWER_PORT": str(free_port()),
     }
     output = home / "output"
+    # Tests that a shell started in its background ignore INT, and whatever they start would.
+    argv = ["env", "--default-signal=INT", "make", "-C", str(home), "up"]
     with output.open("wb") as out:
-        make = subprocess.Popen(
-            ["make", "-C", str(home), "up"], env=environ, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        make = subprocess.Popen(argv, env=environ, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
     wait_until(lambda: b"Tiercel is ready" in output.read_bytes())
     make.send_signal(signal.SIGINT)
     make.wait(60)

@@ -3,15 +3,18 @@
 Nothing here can lose an event: a message is a pointer, and what isn't confirmed is said to be unpublished.
 """
 
+import os
+import socket
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Self
 
 import orjson
 from amqp.exceptions import AMQPError
-from celery import Celery
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import KombuError
 
@@ -31,6 +34,11 @@ _PER_MESSAGE = {Lane.HIGH: 20, Lane.MEDIUM: 50, Lane.LOW: 100}
 """Pointers a message may carry: a message costs more than an event. Only what is there at the same moment and equally
 urgent is put together; nothing is waited for, so while little happens a message carries one."""
 _CONNECT_S, _SOCKET_S, _CONFIRM_S = 2, 5, 3.0
+_AT_ONCE_S = 0.0001
+_UNDER_WAY_BYTES = 64 * 1024
+"""What may be sent without waiting before confirms have come for it; the socket takes that much from any broker."""
+_PER_SEND_BYTES = 1024
+"""What a message takes beside its body, generously."""
 _BROKEN = (AMQPError, KombuError, OSError)
 
 TRANSPORT_OPTIONS: dict[str, Any] = {"read_timeout": _SOCKET_S, "write_timeout": _SOCKET_S}
@@ -77,15 +85,25 @@ class _Shown:
         self._allowance = _SHOWN_AT_ONCE
         self._at = time.monotonic()
 
-    def task_name(self) -> str:
-        """Return the task for the next message."""
+    def is_next(self) -> bool:
+        """Tell whether the next message is one."""
         now = time.monotonic()
         self._allowance = min(_SHOWN_AT_ONCE, self._allowance + (now - self._at) * _SHOWN_PER_S)
         self._at = now
         if self._allowance < 1:
-            return APPLY_EVENTS
+            return False
         self._allowance -= 1
-        return APPLY_EVENTS_SHOWN
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A message that isn't confirmed yet."""
+
+    dispatches: Sequence[Dispatch]
+    task_id: str
+    size: int
+    at: float
 
 
 class Publisher:
@@ -98,14 +116,13 @@ class Publisher:
     def __init__(self, url: str, queue_type: QueueType) -> None:
         self._url = url
         self._queue_type = queue_type
-        self._celery = Celery("tiercel", set_as_current=False)
         self._connection: Connection | None = None
         self._channel: Any = None
         self._shown = _Shown()
         self._tag = 0
-        self._unconfirmed: dict[int, Sequence[Dispatch]] = {}
+        self._unconfirmed: dict[int, _Sent] = {}
+        self._under_way = 0
         self._refused: list[Dispatch] = []
-        self._by_task: dict[str, int] = {}
 
     def publish(self, dispatches: Sequence[Dispatch]) -> list[Dispatch]:
         """Publish pointers; return those that the broker did not take.
@@ -127,6 +144,41 @@ class Publisher:
         if began:
             _trace(dispatches, failed, began)
         return failed
+
+    def offer(self, dispatches: Sequence[Dispatch]) -> list[Dispatch]:
+        """Send pointers where that waits for nobody, and ask for their ``confirms`` later; return those to publish.
+
+        These are all where there is no connection, the rest where much is unconfirmed, and also those that were
+        offered before where the connection turns out to be broken.
+        """
+        if self._channel is None:
+            return list(dispatches)
+        began = tracing.now() if tracing.on() else 0
+        waiting = _messages(dispatches)
+        try:
+            while waiting and self._has_room():
+                self._send(waiting.pop(0))
+        except _BROKEN:
+            return [*self._given_up(), *_flat(waiting)]
+        left = _flat(waiting)
+        if began:
+            _trace([dispatch for dispatch in dispatches if dispatch not in left], (), began)
+        return left
+
+    def confirms(self, within_s: float = 0.0) -> list[Dispatch]:
+        """Take what confirms there are for what was offered, or wait for all of them; return those to publish again.
+
+        These are what the broker refused, and all that is unconfirmed where that, or 3 s without a confirm, shows
+        that something is wrong with the connection.
+        """
+        try:
+            self._drain(time.monotonic() + within_s)
+        except _BROKEN:
+            return self._given_up()
+        oldest = next(iter(self._unconfirmed.values()), None)
+        if self._refused or (oldest is not None and time.monotonic() >= oldest.at + _CONFIRM_S):
+            return self._given_up()
+        return []
 
     def queues(self) -> dict[Lane, tuple[int, int]]:
         """Return, for each lane's queue, how many workers listen on it and how many messages wait in it.
@@ -155,10 +207,7 @@ class Publisher:
         self.close()
 
     def _publish_once(self, dispatches: Sequence[Dispatch]) -> list[Dispatch]:
-        self._refused = []
-        self._by_task = {}
         waiting = _messages(dispatches)
-        self._unconfirmed = {}
         try:
             self._open()
             while waiting:
@@ -166,36 +215,48 @@ class Publisher:
             while self._unconfirmed:
                 self._connection.drain_events(timeout=_CONFIRM_S)  # type: ignore[union-attr]  # _open has set it
         except _BROKEN:
-            self.close()
-            lost = [dispatch for message in (*self._unconfirmed.values(), *waiting) for dispatch in message]
-            self._unconfirmed = {}
-            return [*self._refused, *lost]
+            return [*self._given_up(), *_flat(waiting)]
         if self._refused:
-            self.close()  # a queue is gone: the next connection declares it again
-        return self._refused
+            return self._given_up()  # a queue is gone: the next connection declares it again
+        return []
+
+    def _given_up(self) -> list[Dispatch]:
+        """Close the connection; return what it took from us and isn't confirmed."""
+        self.close()
+        lost = [*self._refused, *_flat([sent.dispatches for sent in self._unconfirmed.values()])]
+        self._unconfirmed, self._under_way, self._refused = {}, 0, []
+        return lost
+
+    def _has_room(self) -> bool:
+        """Tell whether a message can be sent without waiting for the broker to read."""
+        if self._under_way >= _UNDER_WAY_BYTES // 2:
+            self._drain(time.monotonic())
+        return self._under_way < _UNDER_WAY_BYTES
+
+    def _drain(self, until: float) -> None:
+        """Take confirms until all have come, or none is there any more after a monotonic time."""
+        with suppress(TimeoutError):
+            while self._unconfirmed and self._connection is not None:
+                # Never 0: py-amqp would go round and round within a frame of which a part is there.
+                self._connection.drain_events(timeout=max(until - time.monotonic(), _AT_ONCE_S))
 
     def _send(self, dispatches: Sequence[Dispatch]) -> None:
-        task_id = str(uuid.uuid4())
-        pairs = [[str(dispatch.pointer.event_id), dispatch.pointer.generation] for dispatch in dispatches]
         lane = dispatches[0].lane
-        task = self._celery.amqp.create_task_message(
-            task_id,
-            self._shown.task_name(),
-            args=(pairs,),
-            argsrepr=f"({lane.name.lower()}: {pairs})",
-            ignore_result=True,
-        )
+        pairs = [[str(dispatch.pointer.event_id), dispatch.pointer.generation] for dispatch in dispatches]
+        task_id, is_shown = str(uuid.uuid4()), self._shown.is_next()
+        body = orjson.dumps([[pairs], {}, {}])
         message = self._channel.prepare_message(
-            orjson.dumps(task.body),
+            body,
             priority=dispatches[0].priority,
             content_type="application/json",
             content_encoding="utf-8",
-            headers=task.headers,
-            properties={**task.properties, "delivery_mode": 2},
+            headers=_headers(task_id, f"({lane.name.lower()}: {pairs})" if is_shown else None),
+            properties={"correlation_id": task_id, "reply_to": "", "delivery_mode": 2},
         )
         self._tag += 1
-        self._unconfirmed[self._tag] = dispatches
-        self._by_task[task_id] = self._tag
+        sent = _Sent(dispatches, task_id, len(body) + _PER_SEND_BYTES, time.monotonic())
+        self._unconfirmed[self._tag] = sent
+        self._under_way += sent.size
         self._channel.basic_publish(message, exchange="", routing_key=queue_name(lane), mandatory=True)
 
     def _open(self) -> None:
@@ -205,6 +266,8 @@ class Publisher:
             self._url, connect_timeout=_CONNECT_S, heartbeat=0, transport_options=TRANSPORT_OPTIONS
         )
         self._connection.connect()
+        # Whatever the way to the broker is like: the kernel's own bound begins at a few segments.
+        self._connection.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * _UNDER_WAY_BYTES)
         channel: Any = self._connection.channel()
         for lane in Lane:
             queue_for(lane, self._queue_type)(channel).declare()
@@ -213,12 +276,13 @@ class Publisher:
         channel.events["basic_nack"].add(self._on_nack)
         channel.events["basic_return"].add(self._on_return)
         self._tag = 0
-        self._unconfirmed = {}
         self._channel = channel
 
     def _settled(self, tag: int, *, multiple: bool) -> list[Dispatch]:
         tags = [t for t in self._unconfirmed if t <= tag] if multiple else [tag]
-        return [dispatch for t in tags for dispatch in self._unconfirmed.pop(t, ())]
+        settled = [sent for t in tags if (sent := self._unconfirmed.pop(t, None)) is not None]
+        self._under_way -= sum(sent.size for sent in settled)
+        return _flat([sent.dispatches for sent in settled])
 
     def _on_ack(self, tag: int, multiple: bool) -> None:
         self._settled(tag, multiple=multiple)
@@ -228,9 +292,27 @@ class Publisher:
 
     def _on_return(self, _error: Exception, _exchange: str, _routing_key: str, message: Any) -> None:
         # RabbitMQ returns an unroutable message before it confirms it.
-        tag = self._by_task.get(message.properties.get("correlation_id", ""))
+        task_id = message.properties.get("correlation_id", "")
+        tag = next((tag for tag, sent in self._unconfirmed.items() if sent.task_id == task_id), None)
         if tag is not None:
             self._refused += self._settled(tag, multiple=False)
+
+
+def _headers(task_id: str, shown: str | None) -> dict[str, Any]:
+    """Return a task message's headers; ``shown`` is what Flower is to show as its arguments.
+
+    Celery's protocol, version 2 (https://docs.celeryq.dev/en/stable/internals/protocol.html), without what is null:
+    each is written here, and read by RabbitMQ and the worker, for every message.
+    """
+    headers = {"lang": "py", "task": APPLY_EVENTS, "id": task_id, "root_id": task_id, "ignore_result": True}
+    if shown is not None:
+        origin = f"{os.getpid()}@{socket.gethostname()}"
+        headers |= {"task": APPLY_EVENTS_SHOWN, "argsrepr": shown, "kwargsrepr": "{}", "origin": origin}
+    return headers
+
+
+def _flat(messages: Iterable[Sequence[Dispatch]]) -> list[Dispatch]:
+    return [dispatch for message in messages for dispatch in message]
 
 
 def _trace(dispatches: Sequence[Dispatch], failed: Sequence[Dispatch], began: int) -> None:

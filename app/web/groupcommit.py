@@ -44,8 +44,10 @@ class _Item:
 class GroupCommit:
     """Stores events for many request threads with one commit at a time."""
 
-    def __init__(self, store_group: StoreGroup, *, timeout_s: float) -> None:
+    def __init__(self, store_group: StoreGroup, afterwards: Callable[[], None], *, timeout_s: float) -> None:
         self._store_group = store_group
+        self._afterwards = afterwards
+        """Done by whoever has committed, once those who wait for it know."""
         self._timeout_s = timeout_s
         self._waiting: list[_Item] = []
         self._changed = threading.Condition()
@@ -123,6 +125,7 @@ class GroupCommit:
                         _end(item, Unavailable("the database didn't answer in time"))
                 self._waiting = again + self._waiting
             self._pass_on()
+        self._afterwards()
 
     def _run(self) -> None:
         """Commit while requests may not: at the start, in trouble, at the end."""
@@ -141,6 +144,7 @@ class GroupCommit:
                 self._trusted = well and not self._closed
                 if self._trusted:
                     self._pass_on()
+            self._afterwards()
 
     def _take(self) -> list[_Item]:
         # By events, so that batches don't add up to a statement that nobody has time for; the first goes in any case.

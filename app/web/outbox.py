@@ -1,12 +1,15 @@
-"""Owns the outbox: a thread that publishes committed events, so that no answer to a sender waits for the broker.
+"""Owns the outbox: committed events' pointers, published so that no answer to a sender waits for the broker.
 
-What can't be published is marked as unpublished in the database, and the dispatcher sends it later.
+Whoever has committed sends them, which waits for nobody; their confirms are read now and then. What can't be sent at
+once, or isn't confirmed, is published by a thread. What it can't publish is marked as unpublished in the database, and
+the dispatcher sends it later.
 """
 
-import queue
 import threading
 import time
 import uuid
+from collections import deque
+from contextlib import suppress
 
 import structlog
 from sqlalchemy import Engine
@@ -21,49 +24,76 @@ from app.pointers import Dispatch
 _LOG = structlog.get_logger()
 _BOUND = 10_000
 _BATCH = 500
+_LOOK_EVERY_S = 0.05
+_END_S = 3.0
 _BACKOFF = wait_random_exponential(multiplier=0.2, max=5)
 
 
 class Outbox:
-    """A bounded queue of dispatches and the thread that empties it."""
+    """A bounded queue of dispatches, which whoever filled it empties, and a thread that does where that would wait."""
 
     def __init__(self, publisher: Publisher, engine: Engine) -> None:
         self._publisher = publisher
         self._engine = engine
-        self._queue: queue.Queue[Dispatch | None] = queue.Queue(_BOUND)
+        self._waiting: deque[Dispatch] = deque()
         self._overflow: list[uuid.UUID] = []
+        self._publishing = threading.Lock()
+        """Held by whoever uses the publisher."""
         self._failures = 0
         self._down_until = 0.0
+        self._stuck = threading.Event()
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
         self._thread.start()
 
     def put(self, dispatch: Dispatch) -> None:
         """Hand over one dispatch; never waits."""
-        try:
-            self._queue.put_nowait(dispatch)
-        except queue.Full:
+        if len(self._waiting) < _BOUND:
+            self._waiting.append(dispatch)
+        else:
             self._overflow.append(dispatch.pointer.event_id)
 
+    def send(self) -> None:
+        """Send what waits, where that waits for nobody; what is left is the thread's.
+
+        Where another is just sending it is left to that one, who looks once more when it is done.
+        """
+        while self._waiting and not self._stuck.is_set() and self._publishing.acquire(blocking=False):
+            try:
+                left = self._publisher.offer(self._take())
+                self._waiting.extendleft(reversed(left))
+            finally:
+                self._publishing.release()
+            if left:
+                self._stuck.set()
+
     def __len__(self) -> int:
-        return self._queue.qsize()
+        return len(self._waiting)
 
     def close(self) -> None:
         """Publish what waits and end the thread."""
-        self._queue.put(None)
+        self._closing = True
+        self._stuck.set()
         self._thread.join(timeout=10)
         self._publisher.close()
 
-    def _run(self) -> None:
-        while True:
-            batch = [self._queue.get()]
+    def _take(self) -> list[Dispatch]:
+        batch: list[Dispatch] = []
+        with suppress(IndexError):
             while len(batch) < _BATCH:
-                try:
-                    batch.append(self._queue.get_nowait())
-                except queue.Empty:
-                    break
-            self._publish([dispatch for dispatch in batch if dispatch is not None])
-            if None in batch:
-                return
+                batch.append(self._waiting.popleft())
+        return batch
+
+    def _run(self) -> None:
+        while not self._closing or self._waiting:
+            self._stuck.wait(_LOOK_EVERY_S)
+            with self._publishing:
+                self._publish([*self._publisher.confirms(), *self._take()])
+                if not self._waiting and not self._closing:
+                    self._stuck.clear()
+            self.send()  # what somebody left to this thread meanwhile
+        with self._publishing:
+            self._publish(self._publisher.confirms(_END_S))
 
     def _publish(self, batch: list[Dispatch]) -> None:
         failed = batch

@@ -56,7 +56,7 @@ class Receiver:
         self.exposition = Exposition(resources.engine)
         self.limits = DoorLimits(resources.settings, resources.engine, self.endpoints.lanes)
         self._outbox = Outbox(resources.publisher, resources.engine)
-        self._commits = GroupCommit(self._store_group, timeout_s=timeout_s)
+        self._commits = GroupCommit(self._store_group, self._outbox.send, timeout_s=timeout_s)
 
     def endpoint(self, name: str, fails: Fails) -> Endpoint:
         """Return the endpoint of a name.

@@ -49,7 +49,7 @@ def store() -> Store:
 
 @pytest.fixture
 def commits(store: Store) -> Iterator[GroupCommit]:
-    made = GroupCommit(store, timeout_s=2)
+    made = GroupCommit(store, lambda: None, timeout_s=2)
     yield made
     store.let.set()
     made.close()
@@ -130,7 +130,7 @@ def test_a_request_with_several_events_is_stored_whole_or_not_at_all(
 
 
 def test_a_request_that_gave_up_waiting_is_not_stored_later(store: Store, event: Callable[[], NewEvent]) -> None:
-    commits = GroupCommit(store, timeout_s=0.3)
+    commits = GroupCommit(store, lambda: None, timeout_s=0.3)
     store.patient = True
     sent = behind_one(store, commits, [event() for _ in range(3)])
     wait_until(lambda: len(sent.answers) == 2)
@@ -176,7 +176,7 @@ def test_many_requests_at_once_all_end(commits: GroupCommit, event: Callable[[],
 
 
 def test_after_the_end_nothing_is_taken(store: Store, event: Callable[[], NewEvent]) -> None:
-    commits = GroupCommit(store, timeout_s=2)
+    commits = GroupCommit(store, lambda: None, timeout_s=2)
     sent = behind_one(store, commits, [event() for _ in range(4)])
     closing = threading.Thread(target=commits.close)
     closing.start()

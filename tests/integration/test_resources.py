@@ -1,6 +1,4 @@
-"""What a process holds open: pinged and closed together; what the threads of the receiver do when something breaks."""
-
-import threading
+"""What a process holds open: pinged and closed together; sources that are wrong are refused by name."""
 
 import pytest
 from sqlalchemy import text
@@ -9,12 +7,9 @@ from app import endpoints
 from app.bare import work
 from app.db import transaction
 from app.errors import ConfigInvalid, SourceUnknown
-from app.models import Lane
-from app.pointers import Dispatch, Pointer
 from app.resources import Resources
-from app.web.outbox import Outbox
 from config.settings import Settings
-from tests.factories import Inbox, incoming, whsec
+from tests.factories import Inbox, whsec
 
 
 def test_a_ping_names_what_is_wrong(resources: Resources, settings: Settings) -> None:
@@ -25,23 +20,6 @@ def test_a_ping_names_what_is_wrong(resources: Resources, settings: Settings) ->
     away.close()
     assert all(wrong.values())
     assert "Unavailable" in str(wrong["database"])
-
-
-def test_an_outbox_that_is_full_leaves_events_to_the_dispatcher(
-    inbox: Inbox, resources: Resources, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.web.outbox._BOUND", 1)
-    held = threading.Event()
-    publish = resources.publisher.publish
-    monkeypatch.setattr(resources.publisher, "publish", lambda dispatches: (held.wait(), publish(dispatches))[1])
-    outbox = Outbox(resources.publisher, resources.engine)
-    ids = [stored.id for stored in inbox.accept(*(incoming(entity_id=str(number)) for number in range(5)))]
-    for event_id in ids:
-        outbox.put(Dispatch(Pointer(event_id, 0), Lane.HIGH, 5))
-    held.set()
-    outbox.close()
-    unpublished = inbox.sql("SELECT count(*) FROM event WHERE dispatched_at IS NULL")[0][0]
-    assert unpublished >= 3
 
 
 def test_sources_are_refused_by_name(inbox: Inbox) -> None:

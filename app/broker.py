@@ -30,7 +30,7 @@ PURGE = "tasks.housekeeping.purge"
 CARRY_OUT = "tasks.housekeeping.carry_out_requests"
 MAX_PRIORITY = 9
 _CHUNK = 500
-_PER_MESSAGE = {Lane.HIGH: 20, Lane.MEDIUM: 50, Lane.LOW: 100}
+PER_MESSAGE = {Lane.HIGH: 20, Lane.MEDIUM: 50, Lane.LOW: 100}
 """Pointers a message may carry: a message costs more than an event. Only what is there at the same moment and equally
 urgent is put together; nothing is waited for, so while little happens a message carries one."""
 _CONNECT_S, _SOCKET_S, _CONFIRM_S = 2, 5, 3.0
@@ -335,7 +335,7 @@ def _messages(dispatches: Sequence[Dispatch]) -> list[list[Dispatch]]:
     """Put pointers together into messages: by lane and priority, else in their order."""
     messages: list[list[Dispatch]] = []
     for (lane, _), equals in groupby(sorted(dispatches, key=_urgency), key=_urgency):
-        together, size = list(equals), _PER_MESSAGE[Lane(lane)]
+        together, size = list(equals), PER_MESSAGE[Lane(lane)]
         messages += [together[start : start + size] for start in range(0, len(together), size)]
     return messages
 

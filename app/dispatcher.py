@@ -48,10 +48,10 @@ _CLOSED_STEP_S = 0.025
 """The step while a lane is closed and nothing waits yet: what its next events may wait."""
 _JUST_OPENED_S = 0.1
 """So long after a lane was opened an event that found it closed may still be committed; nobody else publishes it."""
-_OPEN_BELOW = {Lane.HIGH: 8, Lane.MEDIUM: 20, Lane.LOW: 20}
+_OPEN_BELOW = {Lane.HIGH: 60, Lane.MEDIUM: 20, Lane.LOW: 20}
 """With this many pointers out for each worker that listens a lane is closed: then the dispatcher puts many into one
-message, which costs little more than one, while a receiver would send each by itself. In high it says that one by one
-the workers are too slow."""
+message, which costs little more than one, while a receiver would send each by itself. High stays open for longer: by
+way of the dispatcher an event is up to two steps later, and workers that are behind take many at once anyway."""
 _LOST_AT_MOST_S = 30.0
 _MIN_WINDOW = 200
 """Pointers a lane's queue may always hold: so that a burst after a quiet time isn't throttled by the quiet."""

@@ -1,49 +1,63 @@
 """Owns consume, lock and claim: what a worker does with the pointers of one message."""
 
+import time
 import uuid
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
 import structlog
 
 from app import tracing
 from app.bare import statement, work
+from app.broker import PER_MESSAGE
 from app.errors import TiercelError
 from app.inbox import claim as inbox
 from app.inbox import due
-from app.inbox.claim import Claim, Waiting
+from app.inbox.claim import NOTHING_MORE, Behind, Claim, Waiting
 from app.locks import Held
+from app.models import Lane
 from app.pointers import Pointer
 from app.resources import Resources
 from tasks.attempt import attempt, attempt_batch, held
+from tasks.pace import Pace
 
 _LOG = structlog.get_logger()
 _Found = tuple[Pointer, Waiting]
 
 
-def process_pointers(resources: Resources, pairs: Sequence[Sequence[object]]) -> None:
-    """Process the pairs (event id, dispatch generation) of one message.
+def process_pointers(resources: Resources, pairs: Sequence[Sequence[object]], lane: Lane | None, pace: Pace) -> None:
+    """Process the pairs (event id, dispatch generation) of one message, and take along what waits in a lane.
 
     Raises:
         ValueError: a pair isn't one; the message is somebody else's.
     """
-    process(resources, [Pointer(uuid.UUID(str(event_id)), int(str(generation))) for event_id, generation in pairs])
+    pointers = [Pointer(uuid.UUID(str(event_id)), int(str(generation))) for event_id, generation in pairs]
+    room = 0 if lane is None else max(0, pace.room(PER_MESSAGE[lane]) - len(pointers))
+    began = time.monotonic()
+    count = process(resources, pointers, NOTHING_MORE if lane is None else Behind(lane, room))
+    pace.took(time.monotonic() - began, count)
 
 
-def process(resources: Resources, pointers: Sequence[Pointer]) -> None:
+def process(resources: Resources, pointers: Sequence[Pointer], more: Behind = NOTHING_MORE) -> int:
     """Lock the pointers' entities, claim and apply; whatever fails is on the row, never in the message.
 
-    What nobody claimed before goes together; the rest, and what is busy, one by one.
+    What nobody claimed before goes together, with what waits behind it where the lane is behind; the rest, and what is
+    busy, one by one. Return how many events there were to do.
     """
     try:
-        found = held(lambda: _waiting(resources, pointers))
+        found = held(lambda: _waiting(resources, pointers, more))
         fresh = [one for one in found if one[1].fresh]
-        done = _batch(resources, fresh) if len(fresh) > 1 else set()
+        named = set(pointers)
+        own = [one for one in found if one[0] in named]
+        if len(fresh) > 1:
+            done = _batch(resources, fresh, named)
+            left = [pointer for pointer, event in own if not (event.fresh and event.entity_key in done)]
+            # Whoever is busy with them may have ended them meanwhile.
+            own = held(lambda: _waiting(resources, left, NOTHING_MORE)) if left else []
     except TiercelError as error:
         _left_to_dispatcher(error)
-        return
-    for pointer, event in found:
-        if event.fresh and event.entity_key in done:
-            continue
+        return 0
+    for pointer, event in own:
         structlog.contextvars.bind_contextvars(event_id=str(event.first))
         try:
             _with_entity(resources, pointer, event)
@@ -51,6 +65,7 @@ def process(resources: Resources, pointers: Sequence[Pointer]) -> None:
             _left_to_dispatcher(error)
         finally:
             structlog.contextvars.clear_contextvars()
+    return len(found)
 
 
 def _left_to_dispatcher(error: TiercelError) -> None:
@@ -58,18 +73,18 @@ def _left_to_dispatcher(error: TiercelError) -> None:
     _LOG.warning("left to the dispatcher", action="left_to_dispatcher", error=repr(error))
 
 
-def _waiting(resources: Resources, pointers: Sequence[Pointer]) -> list[_Found]:
+def _waiting(resources: Resources, pointers: Sequence[Pointer], more: Behind) -> list[_Found]:
     with statement(resources.engine) as session:
-        return inbox.waiting(session, pointers)
+        return inbox.waiting(session, pointers, more)
 
 
-def _batch(resources: Resources, fresh: Sequence[_Found]) -> set[str]:
-    """Process pointers together, but for those of busy entities; return the entities that are done."""
+def _batch(resources: Resources, fresh: Sequence[_Found], own: AbstractSet[Pointer]) -> set[str]:
+    """Process events together, but for those of busy entities; return the entities that are done."""
     with tracing.work(batch=True):
-        return _together(resources, fresh)
+        return _together(resources, fresh, own)
 
 
-def _together(resources: Resources, fresh: Sequence[_Found]) -> set[str]:
+def _together(resources: Resources, fresh: Sequence[_Found], own: AbstractSet[Pointer]) -> set[str]:
     with tracing.step("lock"):
         locks = resources.locks.acquire_all({event.entity_key for _, event in fresh})
     mine = [one for one in fresh if one[1].entity_key in locks.taken]
@@ -77,7 +92,9 @@ def _together(resources: Resources, fresh: Sequence[_Found]) -> set[str]:
         if mine:
             firsts = tuple(dict.fromkeys(event.first for _, event in mine))
             attempt_batch(resources, Claim(firsts, uuid.uuid4(), counted=False))
-            _spent(resources, [pointer for pointer, event in mine if pointer.event_id != event.first])
+            # The others' messages are still to come.
+            spent = [pointer for pointer, event in mine if pointer.event_id != event.first and pointer in own]
+            _spent(resources, spent)
     finally:
         parked = resources.locks.release_all(locks)
         for event in {event.entity_key: event for _, event in mine}.values():

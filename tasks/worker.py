@@ -8,7 +8,7 @@ from resource import RLIMIT_DATA, setrlimit
 from typing import Any
 
 import structlog
-from celery import Celery
+from celery import Celery, Task
 from celery.signals import celeryd_init, setup_logging, worker_init, worker_process_init, worker_process_shutdown
 from celery.utils.log import current_process_index  # type: ignore[attr-defined]  # celery-types lacks it
 
@@ -22,11 +22,14 @@ from config.settings import Settings, settings
 from config.share import share_by_niceness
 from tasks import housekeeping
 from tasks.consumer import ShowPulse
+from tasks.pace import Pace
 from tasks.process import process_pointers
 
 _LOG = structlog.get_logger()
 _PURGE_EVERY_S = 600.0
 _REQUESTS_EVERY_S = 60.0
+_LANES: dict[str | None, Lane] = {queue_name(lane): lane for lane in Lane}
+_PACE = Pace()
 _group: list[str] = []
 """What this worker is called, as in ``high@host``: the processes that it forks know it from here."""
 
@@ -91,17 +94,21 @@ def resources() -> Resources:
     return Resources.open(settings(), pool_size=2)
 
 
-@celery.task(name=APPLY_EVENTS, send_events=False)
-def apply_events(pairs: list[list[Any]]) -> None:
+@celery.task(name=APPLY_EVENTS, send_events=False, bind=True)
+def apply_events(self: "Task[..., None]", pairs: list[list[Any]]) -> None:
     """Apply the events of one message."""
-    process_pointers(resources(), pairs)
-    _sample()
+    _apply(self, pairs)
 
 
-@celery.task(name=APPLY_EVENTS_SHOWN)
-def apply_events_shown(pairs: list[list[Any]]) -> None:
+@celery.task(name=APPLY_EVENTS_SHOWN, bind=True)
+def apply_events_shown(self: "Task[..., None]", pairs: list[list[Any]]) -> None:
     """Apply the events of one message that Flower shows."""
-    process_pointers(resources(), pairs)
+    _apply(self, pairs)
+
+
+def _apply(task: "Task[..., None]", pairs: list[list[Any]]) -> None:
+    delivery = task.request.delivery_info or {}
+    process_pointers(resources(), pairs, _LANES.get(delivery.get("routing_key")), _PACE)
     _sample()
 
 

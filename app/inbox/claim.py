@@ -41,6 +41,16 @@ class Claim:
     """Whether it counts as an attempt. In a batch it doesn't: whose fault it is that a worker died isn't known."""
 
 
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """How many more events a worker takes along where a lane is behind."""
+
+    lane: Lane
+    room: int
+
+
+NOTHING_MORE = Behind(Lane.HIGH, 0)
+
 # Where a statement goes by id, its status is compared behind a cast: else the planner, whose figures are always old
 # here, takes one of the partial indexes over status for almost empty and reads all of it instead of one row.
 # A fact goes itself. A state event stands for its entity: the newest one that is due goes first, whichever pointer
@@ -55,8 +65,19 @@ FROM event e LEFT JOIN LATERAL (
       AND NOT n.fact AND n.status = 0 AND n.due_at <= now()
     ORDER BY n.final DESC, n.version DESC, n.sequence DESC, n.operation DESC, n.fingerprint DESC
     LIMIT 1) newest ON true
-WHERE e.id = ANY(CAST(:ids AS uuid[])) AND CAST(e.status AS int) = 0 AND e.due_at <= now()
+WHERE e.id = ANY(CAST(:ids AS uuid[]) || ARRAY(
+        SELECT o.id FROM event o
+        WHERE o.lane = :lane AND o.status = 0 AND o.dispatched_at IS NOT NULL
+          AND o.dispatched_at > now() - make_interval(secs => :lately_s)
+          AND o.dispatched_at < now() - make_interval(secs => :behind_s)
+          AND o.claimed_at IS NULL AND o.parked_at IS NULL
+        ORDER BY o.dispatched_at LIMIT :room))
+  AND CAST(e.status AS int) = 0 AND e.due_at <= now()
 """)
+_BEHIND_S = 0.02
+"""What was published that long ago and isn't claimed waits for a worker, rather than being on its way to one."""
+_LATELY_S = 5.0
+"""How far back is looked: a long transaction elsewhere keeps what has ended meanwhile in the index."""
 
 # Of a batch nothing is claimed that was claimed before: it may be what killed its worker. ARRAY(…) makes the planner
 # find the rows to update by their ids, whatever its figures say. Said again, it changes nothing.
@@ -85,11 +106,20 @@ RETURNING id, generation, lane, priority, trace
 """)
 
 
-def waiting(session: Executor, pointers: Sequence[Pointer]) -> list[tuple[Pointer, Waiting]]:
-    """Return whose events the pointers name, in order, without those that are done, claimed, not due or older."""
-    rows = session.execute(_WAITING, {"ids": [str(pointer.event_id) for pointer in pointers]})
+def waiting(
+    session: Executor, pointers: Sequence[Pointer], more: Behind = NOTHING_MORE
+) -> list[tuple[Pointer, Waiting]]:
+    """Return whose events the pointers name, in order, without those that are done, claimed, not due or older.
+
+    Behind them what else waits for a worker of a lane; messages for that are on their way.
+    """
+    ids = [str(pointer.event_id) for pointer in pointers]
+    ages = {"behind_s": _BEHIND_S, "lately_s": _LATELY_S}
+    rows = session.execute(_WAITING, {"ids": ids, "lane": int(more.lane), "room": more.room, **ages})
     found = {Pointer(row[0], row[1]): Waiting(*row[2:]) for row in rows}
-    return [(pointer, found[pointer]) for pointer in pointers if pointer in found]
+    own = [(pointer, found[pointer]) for pointer in pointers if pointer in found]
+    named = {pointer.event_id for pointer in pointers}
+    return own + [one for one in found.items() if one[0].event_id not in named]
 
 
 def claim(session: Executor, claimed: Claim, lease_s: float) -> None:

@@ -82,7 +82,7 @@ def test_a_lane_whose_workers_have_many_pointers_out_is_closed(
         return found
 
     # Given as many pointers, each published by itself, as one worker may have out, and no worker at all
-    inbox.accept(*(incoming(entity_id=str(number)) for number in range(7)))
+    inbox.accept(*(incoming(entity_id=str(number)) for number in range(59)))
     inbox.sql("UPDATE event SET dispatched_at = now()")
     assert is_open()
     inbox.sql("UPDATE event SET dispatched_at = now() WHERE id = :id", id=inbox.accept(incoming(entity_id="x"))[0].id)

@@ -25,6 +25,7 @@ from app.locks import Held
 from app.models import Event, Outcome, Price, Status
 from app.pointers import Pointer
 from app.resources import Resources
+from tasks.pace import Pace
 from tasks.process import process, process_pointers
 from tests.factories import Inbox, incoming
 from tests.waiting import wait_until
@@ -57,10 +58,10 @@ def test_an_event_becomes_its_entity_and_its_typed_row(resources: Resources, inb
 
 def test_a_message_is_a_list_of_pairs_and_anything_else_is_refused(resources: Resources, inbox: Inbox) -> None:
     pointer = inbox.pointer(incoming())
-    process_pointers(resources, [[str(pointer.event_id), 0]])
+    process_pointers(resources, [[str(pointer.event_id), 0]], None, Pace())
     assert inbox.event(pointer.event_id).outcome is Outcome.APPLIED
     with pytest.raises(ValueError, match="badly formed"):
-        process_pointers(resources, [["not an id", 0]])
+        process_pointers(resources, [["not an id", 0]], None, Pace())
 
 
 def test_a_pointer_that_comes_twice_does_nothing_the_second_time(resources: Resources, inbox: Inbox) -> None:

@@ -90,8 +90,8 @@ FENCES: tuple[Fence, ...] = (
     Fence(
         "the generation of a pointer",
         "app/inbox/claim.py",
-        "return [(pointer, found[pointer]) for pointer in pointers if pointer in found]",
-        "by_id = {p.event_id: w for p, w in found.items()}\n    return [(p, by_id[p.event_id]) for p in pointers if "
+        "own = [(pointer, found[pointer]) for pointer in pointers if pointer in found]",
+        "by_id = {p.event_id: w for p, w in found.items()}\n    own = [(p, by_id[p.event_id]) for p in pointers if "
         "p.event_id in by_id]",
         _in("integration/test_process", "test_a_pointer_of_another_generation_or_of_no_event_does_nothing"),
     ),

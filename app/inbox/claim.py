@@ -69,13 +69,10 @@ WHERE e.id = ANY(CAST(:ids AS uuid[]) || ARRAY(
         SELECT o.id FROM event o
         WHERE o.lane = :lane AND o.status = 0 AND o.dispatched_at IS NOT NULL
           AND o.dispatched_at > now() - make_interval(secs => :lately_s)
-          AND o.dispatched_at < now() - make_interval(secs => :behind_s)
           AND o.claimed_at IS NULL AND o.parked_at IS NULL
         ORDER BY o.dispatched_at LIMIT :room))
   AND CAST(e.status AS int) = 0 AND e.due_at <= now()
 """)
-_BEHIND_S = 0.02
-"""What was published that long ago and isn't claimed waits for a worker, rather than being on its way to one."""
 _LATELY_S = 5.0
 """How far back is looked: a long transaction elsewhere keeps what has ended meanwhile in the index."""
 
@@ -114,8 +111,8 @@ def waiting(
     Behind them what else waits for a worker of a lane; messages for that are on their way.
     """
     ids = [str(pointer.event_id) for pointer in pointers]
-    ages = {"behind_s": _BEHIND_S, "lately_s": _LATELY_S}
-    rows = session.execute(_WAITING, {"ids": ids, "lane": int(more.lane), "room": more.room, **ages})
+    also = {"lane": int(more.lane), "room": more.room, "lately_s": _LATELY_S}
+    rows = session.execute(_WAITING, {"ids": ids, **also})
     found = {Pointer(row[0], row[1]): Waiting(*row[2:]) for row in rows}
     own = [(pointer, found[pointer]) for pointer in pointers if pointer in found]
     named = {pointer.event_id for pointer in pointers}

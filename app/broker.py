@@ -162,7 +162,8 @@ class Publisher:
             return [*self._given_up(), *_flat(waiting)]
         left = _flat(waiting)
         if began:
-            _trace([dispatch for dispatch in dispatches if dispatch not in left], (), began)
+            still = {dispatch.pointer for dispatch in left}
+            _trace([dispatch for dispatch in dispatches if dispatch.pointer not in still], (), began)
         return left
 
     def confirms(self, within_s: float = 0.0) -> list[Dispatch]:
@@ -268,7 +269,11 @@ class Publisher:
         self._connection.connect()
         # Whatever the way to the broker is like: the kernel's own bound begins at a few segments.
         self._connection.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * _UNDER_WAY_BYTES)
+        # With it py-amqp reads at each publish, and waits for the rest of a frame of which a part is there.
+        self._connection.connection.client_properties.get("capabilities", {}).pop("connection.blocked", None)
         channel: Any = self._connection.channel()
+        # One that the broker closes is given up with its connection; to open it again would wait for the broker.
+        channel._do_revive = lambda: None  # noqa: SLF001
         for lane in Lane:
             queue_for(lane, self._queue_type)(channel).declare()
         channel.confirm_select()

@@ -162,10 +162,11 @@ class Dispatcher:
             taken = self._fill(load, window, at_most)
         self._reserve.took(lane, len(taken))
         behind = load.backlog and (not self._broker_up or len(taken) >= (room if at_most is None else at_most))
+        workers, messages = self._queues.get(lane, (0, 0))
+        # Messages too: whoever takes events along leaves their messages behind, and each wants to be looked at.
+        few = max(load.out + len(taken), messages) < _OPEN_BELOW[lane] * max(1, workers)
         if lane is Lane.HIGH:
-            self._reserve.look(behind=behind, out=load.out, given=len(taken), now=time.monotonic())
-        workers = self._queues.get(lane, (0, 0))[0]
-        few = load.out + len(taken) < _OPEN_BELOW[lane] * max(1, workers)
+            self._reserve.look(behind=behind or not few, out=load.out, given=len(taken), now=time.monotonic())
         is_open = self._broker_up and not behind and few and at_most is None
         is_open = is_open and max(load.out_by_source.values(), default=0) < window * _CROWDED
         if pulse or self._written.get(lane) != (is_open, window):

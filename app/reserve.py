@@ -7,8 +7,6 @@ from app.models import Lane
 
 SHARES: Mapping[Lane, float] = {Lane.MEDIUM: 0.14, Lane.LOW: 0.08}
 """Events of the lane for each of high's."""
-_MANY = 50
-"""Of high's pointers out: so many are no burst that is gone in a moment."""
 _STUCK_S = 1.0
 """Where nothing of high moves for so long its workers are gone, and nobody is served by the others' waiting."""
 _MOST = 100.0
@@ -24,11 +22,15 @@ class Reserve:
     _moved_at: float = float("-inf")
 
     def look(self, *, behind: bool, out: int, given: int, now: float) -> None:
-        """Note high's state: whether events wait behind its window, what is out, and what it was given just now."""
+        """Note high's state: whether it has more to do than it can, what is out, and what it was given just now.
+
+        It has where events wait behind its window, or so many are out that it is closed: while it is open it is given
+        nothing here, and the others would have their share of that.
+        """
         if given or out < self._out:
             self._moved_at = now
         self._out = out + given
-        self._held = (behind or self._out >= _MANY) and now < self._moved_at + _STUCK_S
+        self._held = behind and now < self._moved_at + _STUCK_S
         for lane, share in SHARES.items():
             self._credits[lane] = min(_MOST, self._credits[lane] + share * given) if self._held else 0.0
 

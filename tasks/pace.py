@@ -1,7 +1,8 @@
 """Owns how much a worker takes along: no more than it has time for. Pure."""
 
-_ALONG_S, _LATELY = 0.2, 8
-"""What a process may take along is work for 0.2 s, by the mean over some eight messages."""
+_ALONG_S, _LATELY, _MOST_S = 0.2, 8, 1.0
+"""What a process may take along is work for 0.2 s, by the mean over some eight messages, in which none counts for more
+than a second an event: a message that waited for the database says nothing of the next."""
 
 
 class Pace:
@@ -17,4 +18,4 @@ class Pace:
     def took(self, seconds: float, events: int) -> None:
         """Note what a message took."""
         if events:
-            self._event_s += (seconds / events - self._event_s) / _LATELY
+            self._event_s += (min(seconds / events, _MOST_S) - self._event_s) / _LATELY

@@ -42,15 +42,16 @@ def process(resources: Resources, pointers: Sequence[Pointer], more: Behind = NO
     """Lock the pointers' entities, claim and apply; whatever fails is on the row, never in the message.
 
     What nobody claimed before goes together, with what waits behind it where the lane is behind; the rest, and what is
-    busy, one by one. Return how many events there were to do.
+    busy, one by one. Return how many events were done.
     """
     try:
         found = held(lambda: _waiting(resources, pointers, more))
         fresh = [one for one in found if one[1].fresh]
-        named = set(pointers)
+        named, count = set(pointers), 0
         own = [one for one in found if one[0] in named]
         if len(fresh) > 1:
             done = _batch(resources, fresh, named)
+            count = sum(event.entity_key in done for _, event in fresh)
             left = [pointer for pointer, event in own if not (event.fresh and event.entity_key in done)]
             # Whoever is busy with them may have ended them meanwhile.
             own = held(lambda: _waiting(resources, left, NOTHING_MORE)) if left else []
@@ -65,7 +66,7 @@ def process(resources: Resources, pointers: Sequence[Pointer], more: Behind = NO
             _left_to_dispatcher(error)
         finally:
             structlog.contextvars.clear_contextvars()
-    return len(found)
+    return count + len(own)
 
 
 def _left_to_dispatcher(error: TiercelError) -> None:

@@ -59,11 +59,15 @@ class Outbox:
         Where another is just sending it is left to that one, who looks once more when it is done.
         """
         while self._waiting and not self._stuck.is_set() and self._publishing.acquire(blocking=False):
+            batch = self._take()
             try:
-                left = self._publisher.offer(self._take())
-                self._waiting.extendleft(reversed(left))
+                left = self._publisher.offer(batch)
+            except Exception as error:  # noqa: BLE001  # these are committed: whatever it is, no answer may fail for it
+                _LOG.exception("pointers can't be sent", action="outbox_broken", error=repr(error))
+                left = batch
             finally:
                 self._publishing.release()
+            self._waiting.extendleft(reversed(left))
             if left:
                 self._stuck.set()
 
@@ -88,7 +92,13 @@ class Outbox:
         while not self._closing or self._waiting:
             self._stuck.wait(_LOOK_EVERY_S)
             with self._publishing:
-                self._publish([*self._publisher.confirms(), *self._take()])
+                batch = self._take()
+                try:
+                    self._publish([*self._publisher.confirms(), *batch])
+                except Exception as error:  # noqa: BLE001  # without this thread nothing would be published any more
+                    # The dispatcher publishes again what nobody worked on.
+                    _LOG.exception("pointers can't be published", action="outbox_broken", error=repr(error))
+                    self._publisher.close()
                 if not self._waiting and not self._closing:
                     self._stuck.clear()
             self.send()  # what somebody left to this thread meanwhile

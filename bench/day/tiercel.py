@@ -100,10 +100,11 @@ class Tiercel:
                 self._publish(job, lane, dispatch.priority)
         self._reserve.took(lane, len(taken))
         behind = waits and len(taken) >= (max(0, window - total) if at_most is None else at_most)
+        few = total + len(taken) < _OPEN_BELOW[lane]
         if lane is Lane.HIGH:
-            self._reserve.look(behind=behind, out=total, given=len(taken), now=now)
+            self._reserve.look(behind=behind or not few, out=total, given=len(taken), now=now)
         crowded = max(out.values(), default=0) >= window * _CROWDED
-        self._open[lane] = not behind and total + len(taken) < _OPEN_BELOW[lane] and not crowded and at_most is None
+        self._open[lane] = not behind and few and not crowded and at_most is None
         return behind
 
     def _publish(self, job: Job, lane: Lane, priority: int) -> None:

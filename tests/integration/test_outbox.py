@@ -162,6 +162,36 @@ def test_the_last_one_is_noticed_where_it_is_lost(inbox: Inbox, outbox: Outbox, 
     assert taken(queues, 1) == pairs([last])
 
 
+def test_whatever_goes_wrong_at_sending_fails_no_request_and_loses_nothing(
+    inbox: Inbox, outbox: Outbox, publisher: Publisher, queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_pointers: list[Dispatch]) -> list[Dispatch]:
+        raise KeyError("a bug")
+
+    pointers = dispatches(inbox, 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(publisher, "offer", broken)
+        for pointer in pointers:
+            outbox.put(pointer)
+            outbox.send()
+    assert sorted(taken(queues, len(pointers))) == pairs(pointers)
+
+
+def test_sending_reads_nothing(
+    inbox: Inbox, publisher: Publisher, queues: Queues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # py-amqp would, at each publish, and then wait for the rest of a frame of which a part is there
+    pointers = dispatches(inbox, 2)
+    assert publisher._connection is not None
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            publisher._connection.connection, "blocking_read", lambda _timeout=None: pytest.fail("it read")
+        )
+        assert publisher.offer(pointers) == []
+    assert publisher.confirms(within_s=30) == []
+    assert sorted(queues.take(Lane.HIGH)) == pairs(pointers)
+
+
 def test_an_outbox_that_is_full_leaves_events_to_the_dispatcher(
     inbox: Inbox, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,11 +29,10 @@ def test_all_of_them_together_have_at_most_a_fourth_of_what_is_applied() -> None
     assert others / (1 + others) <= 0.25
 
 
-def test_a_few_pointers_that_are_out_hold_up_nobody_and_many_do() -> None:
-    for out, held_up in ((10, False), (300, True)):
-        reserve = held(out=400)
-        reserve.look(behind=False, out=out, given=0, now=0.1)
-        assert (reserve.left(Lane.LOW) is not None) is held_up
+def test_what_is_out_while_high_is_open_holds_up_nobody() -> None:
+    reserve = held(out=400)
+    reserve.look(behind=False, out=59, given=0, now=0.1)
+    assert [reserve.left(lane) for lane in Lane] == [None, None, None]
 
 
 def test_where_nothing_of_high_moves_the_others_wait_for_a_second_only() -> None:

@@ -120,7 +120,7 @@ def _headers(sender: Sender, message: Message) -> dict[str, str]:
         now -= 3_600
     if sender.kind == "standard" and message.flaw is None and message.external_id[-1] in "02468ace":
         # Every other one is signed by the specification's own package, so that not only we agree with ourselves.
-        at = datetime.fromtimestamp(now, UTC)
+        at = datetime.fromtimestamp(int(now), UTC)  # a fraction could be rounded up to the next second
         signature = Webhook(sender.secret).sign(message.external_id, at, message.body.decode())
         stamped = {"webhook-id": message.external_id, "webhook-timestamp": str(int(now))}
         return {**headers, **stamped, "webhook-signature": signature}

@@ -1,38 +1,27 @@
-"""Owns RabbitMQ: one queue a lane, task names, and publishing pointers with pipelined confirms.
+"""Owns RabbitMQ: one queue a lane, and publishing pointers with pipelined confirms.
 
 Nothing here can lose an event: a message is a pointer, and what isn't confirmed is said to be unpublished.
 """
 
-import os
 import socket
 import time
-import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any, Self
 
-import orjson
 from amqp.exceptions import AMQPError
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import KombuError
 
 from app import tracing
+from app.messages import Message, Shown, apart, together
 from app.models import Lane
 from app.pointers import Dispatch
 from config.settings import QueueType
 
-APPLY_EVENTS = "tasks.process.apply_events"
-APPLY_EVENTS_SHOWN = "tasks.process.apply_events.shown"
-"""The same task, shown in Flower."""
-PURGE = "tasks.housekeeping.purge"
-CARRY_OUT = "tasks.housekeeping.carry_out_requests"
 MAX_PRIORITY = 9
 _CHUNK = 500
-PER_MESSAGE = {Lane.HIGH: 20, Lane.MEDIUM: 50, Lane.LOW: 100}
-"""Pointers a message may carry: a message costs more than an event. Only what is there at the same moment and equally
-urgent is put together; nothing is waited for, so while little happens a message carries one."""
 _CONNECT_S, _SOCKET_S, _CONFIRM_S = 2, 5, 3.0
 _AT_ONCE_S = 0.0001
 _UNDER_WAY_BYTES = 64 * 1024
@@ -72,30 +61,6 @@ def queue_for(lane: Lane, queue_type: QueueType, *, consumer_priority: int = 0) 
     )
 
 
-_SHOWN_PER_S, _SHOWN_AT_ONCE = 2.0, 10.0
-
-
-class _Shown:
-    """Chooses the messages that Flower shows: all while there are few, a sample of 2 a second while there are many.
-
-    Showing one costs about as much as applying it: three events through the broker to Flower.
-    """
-
-    def __init__(self) -> None:
-        self._allowance = _SHOWN_AT_ONCE
-        self._at = time.monotonic()
-
-    def is_next(self) -> bool:
-        """Tell whether the next message is one."""
-        now = time.monotonic()
-        self._allowance = min(_SHOWN_AT_ONCE, self._allowance + (now - self._at) * _SHOWN_PER_S)
-        self._at = now
-        if self._allowance < 1:
-            return False
-        self._allowance -= 1
-        return True
-
-
 @dataclass(frozen=True, slots=True)
 class _Sent:
     """A message that isn't confirmed yet."""
@@ -118,7 +83,7 @@ class Publisher:
         self._queue_type = queue_type
         self._connection: Connection | None = None
         self._channel: Any = None
-        self._shown = _Shown()
+        self._shown = Shown()
         self._tag = 0
         self._unconfirmed: dict[int, _Sent] = {}
         self._under_way = 0
@@ -154,13 +119,13 @@ class Publisher:
         if self._channel is None:
             return list(dispatches)
         began = tracing.now() if tracing.on() else 0
-        waiting = _messages(dispatches)
+        waiting = together(dispatches)
         try:
             while waiting and self._has_room():
                 self._send(waiting.pop(0))
         except _BROKEN:
-            return [*self._given_up(), *_flat(waiting)]
-        left = _flat(waiting)
+            return [*self.give_up(), *apart(waiting)]
+        left = apart(waiting)
         if began:
             still = {dispatch.pointer for dispatch in left}
             _trace([dispatch for dispatch in dispatches if dispatch.pointer not in still], (), began)
@@ -175,10 +140,10 @@ class Publisher:
         try:
             self._drain(time.monotonic() + within_s)
         except _BROKEN:
-            return self._given_up()
+            return self.give_up()
         oldest = next(iter(self._unconfirmed.values()), None)
         if self._refused or (oldest is not None and time.monotonic() >= oldest.at + _CONFIRM_S):
-            return self._given_up()
+            return self.give_up()
         return []
 
     def queues(self) -> dict[Lane, tuple[int, int]]:
@@ -195,6 +160,13 @@ class Publisher:
             self.close()
             raise
 
+    def give_up(self) -> list[Dispatch]:
+        """Close the connection; return what it took from us and isn't confirmed."""
+        self.close()
+        lost = [*self._refused, *apart([sent.dispatches for sent in self._unconfirmed.values()])]
+        self._unconfirmed, self._under_way, self._refused = {}, 0, []
+        return lost
+
     def close(self) -> None:
         """Close the connection without waiting for a broker that doesn't answer."""
         connection, self._connection, self._channel = self._connection, None, None
@@ -208,7 +180,7 @@ class Publisher:
         self.close()
 
     def _publish_once(self, dispatches: Sequence[Dispatch]) -> list[Dispatch]:
-        waiting = _messages(dispatches)
+        waiting = together(dispatches)
         try:
             self._open()
             while waiting:
@@ -216,17 +188,10 @@ class Publisher:
             while self._unconfirmed:
                 self._connection.drain_events(timeout=_CONFIRM_S)  # type: ignore[union-attr]  # _open has set it
         except _BROKEN:
-            return [*self._given_up(), *_flat(waiting)]
+            return [*self.give_up(), *apart(waiting)]
         if self._refused:
-            return self._given_up()  # a queue is gone: the next connection declares it again
+            return self.give_up()  # a queue is gone: the next connection declares it again
         return []
-
-    def _given_up(self) -> list[Dispatch]:
-        """Close the connection; return what it took from us and isn't confirmed."""
-        self.close()
-        lost = [*self._refused, *_flat([sent.dispatches for sent in self._unconfirmed.values()])]
-        self._unconfirmed, self._under_way, self._refused = {}, 0, []
-        return lost
 
     def _has_room(self) -> bool:
         """Tell whether a message can be sent without waiting for the broker to read."""
@@ -242,23 +207,20 @@ class Publisher:
                 self._connection.drain_events(timeout=max(until - time.monotonic(), _AT_ONCE_S))
 
     def _send(self, dispatches: Sequence[Dispatch]) -> None:
-        lane = dispatches[0].lane
-        pairs = [[str(dispatch.pointer.event_id), dispatch.pointer.generation] for dispatch in dispatches]
-        task_id, is_shown = str(uuid.uuid4()), self._shown.is_next()
-        body = orjson.dumps([[pairs], {}, {}])
-        message = self._channel.prepare_message(
-            body,
+        message = Message(dispatches, shown=self._shown.is_next())
+        prepared = self._channel.prepare_message(
+            message.body,
             priority=dispatches[0].priority,
             content_type="application/json",
             content_encoding="utf-8",
-            headers=_headers(task_id, f"({lane.name.lower()}: {pairs})" if is_shown else None),
-            properties={"correlation_id": task_id, "reply_to": "", "delivery_mode": 2},
+            headers=message.headers,
+            properties={"correlation_id": message.task_id, "reply_to": "", "delivery_mode": 2},
         )
         self._tag += 1
-        sent = _Sent(dispatches, task_id, len(body) + _PER_SEND_BYTES, time.monotonic())
+        sent = _Sent(dispatches, message.task_id, len(message.body) + _PER_SEND_BYTES, time.monotonic())
         self._unconfirmed[self._tag] = sent
         self._under_way += sent.size
-        self._channel.basic_publish(message, exchange="", routing_key=queue_name(lane), mandatory=True)
+        self._channel.basic_publish(prepared, exchange="", routing_key=queue_name(dispatches[0].lane), mandatory=True)
 
     def _open(self) -> None:
         if self._channel is not None:
@@ -287,7 +249,7 @@ class Publisher:
         tags = [t for t in self._unconfirmed if t <= tag] if multiple else [tag]
         settled = [sent for t in tags if (sent := self._unconfirmed.pop(t, None)) is not None]
         self._under_way -= sum(sent.size for sent in settled)
-        return _flat([sent.dispatches for sent in settled])
+        return apart([sent.dispatches for sent in settled])
 
     def _on_ack(self, tag: int, multiple: bool) -> None:
         self._settled(tag, multiple=multiple)
@@ -301,23 +263,6 @@ class Publisher:
         tag = next((tag for tag, sent in self._unconfirmed.items() if sent.task_id == task_id), None)
         if tag is not None:
             self._refused += self._settled(tag, multiple=False)
-
-
-def _headers(task_id: str, shown: str | None) -> dict[str, Any]:
-    """Return a task message's headers; ``shown`` is what Flower is to show as its arguments.
-
-    Celery's protocol, version 2 (https://docs.celeryq.dev/en/stable/internals/protocol.html), without what is null:
-    each is written here, and read by RabbitMQ and the worker, for every message.
-    """
-    headers = {"lang": "py", "task": APPLY_EVENTS, "id": task_id, "root_id": task_id, "ignore_result": True}
-    if shown is not None:
-        origin = f"{os.getpid()}@{socket.gethostname()}"
-        headers |= {"task": APPLY_EVENTS_SHOWN, "argsrepr": shown, "kwargsrepr": "{}", "origin": origin}
-    return headers
-
-
-def _flat(messages: Iterable[Sequence[Dispatch]]) -> list[Dispatch]:
-    return [dispatch for message in messages for dispatch in message]
 
 
 def _trace(dispatches: Sequence[Dispatch], failed: Sequence[Dispatch], began: int) -> None:
@@ -334,16 +279,3 @@ def _trace(dispatches: Sequence[Dispatch], failed: Sequence[Dispatch], began: in
             }
             error = "the broker didn't take it" if dispatch.pointer in not_taken else None
             tracing.note("publish", dispatch.trace, began, attributes, error=error)
-
-
-def _messages(dispatches: Sequence[Dispatch]) -> list[list[Dispatch]]:
-    """Put pointers together into messages: by lane and priority, else in their order."""
-    messages: list[list[Dispatch]] = []
-    for (lane, _), equals in groupby(sorted(dispatches, key=_urgency), key=_urgency):
-        together, size = list(equals), PER_MESSAGE[Lane(lane)]
-        messages += [together[start : start + size] for start in range(0, len(together), size)]
-    return messages
-
-
-def _urgency(dispatch: Dispatch) -> tuple[int, int]:
-    return int(dispatch.lane), -dispatch.priority

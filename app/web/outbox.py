@@ -92,18 +92,22 @@ class Outbox:
         while not self._closing or self._waiting:
             self._stuck.wait(_LOOK_EVERY_S)
             with self._publishing:
-                batch = self._take()
-                try:
-                    self._publish([*self._publisher.confirms(), *batch])
-                except Exception as error:  # noqa: BLE001  # without this thread nothing would be published any more
-                    # The dispatcher publishes again what nobody worked on.
-                    _LOG.exception("pointers can't be published", action="outbox_broken", error=repr(error))
-                    self._publisher.close()
+                self._publish_all()
                 if not self._waiting and not self._closing:
                     self._stuck.clear()
             self.send()  # what somebody left to this thread meanwhile
         with self._publishing:
-            self._publish(self._publisher.confirms(_END_S))
+            self._publish_all(_END_S)
+
+    def _publish_all(self, confirms_s: float = 0.0) -> None:
+        """Publish what waits, and again what of the former is unconfirmed."""
+        batch = self._take()
+        try:
+            self._publish([*self._publisher.confirms(confirms_s), *batch])
+        except Exception as error:  # noqa: BLE001  # without this thread nothing would be published any more
+            # The dispatcher publishes again what nobody worked on.
+            _LOG.exception("pointers can't be published", action="outbox_broken", error=repr(error))
+            self._publisher.give_up()
 
     def _publish(self, batch: list[Dispatch]) -> None:
         failed = batch

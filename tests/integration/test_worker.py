@@ -3,7 +3,8 @@
 import subprocess
 import sys
 
-from app.broker import APPLY_EVENTS, PURGE, queue_for
+from app.broker import queue_for
+from app.messages import APPLY_EVENTS, PURGE
 from app.models import Lane, Outcome
 from config.settings import QueueType, Settings
 from tests.factories import Inbox, incoming

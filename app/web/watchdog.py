@@ -15,10 +15,10 @@ _TICK_S = 0.1
 
 
 class Watchdog:
-    """Watches one connection at a time, from a thread of its own."""
+    """Watches connections, from one thread of its own."""
 
     def __init__(self) -> None:
-        self._watched: tuple[int, float] | None = None
+        self._watched: dict[int, float] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
@@ -27,13 +27,14 @@ class Watchdog:
     @contextmanager
     def watching(self, fileno: int, until: float) -> Iterator[None]:
         """Cut this connection if the body isn't through by then (monotonic seconds)."""
-        self._watched = (fileno, until)
+        with self._lock:
+            self._watched[fileno] = until
         try:
             yield
         finally:
             # Under the lock, so that nobody cuts what is no longer ours.
             with self._lock:
-                self._watched = None
+                self._watched.pop(fileno, None)
 
     def close(self) -> None:
         """End the thread."""
@@ -43,10 +44,10 @@ class Watchdog:
     def _run(self) -> None:
         while not self._closed.wait(_TICK_S):
             with self._lock:
-                watched = self._watched
-                if watched is not None and time.monotonic() >= watched[1]:
-                    self._watched = None
-                    _cut(watched[0])
+                now = time.monotonic()
+                for fileno in [fileno for fileno, until in self._watched.items() if now >= until]:
+                    del self._watched[fileno]
+                    _cut(fileno)
 
 
 def _cut(fileno: int) -> None:

@@ -250,6 +250,6 @@ def test_an_unexpected_failure_tells_a_stranger_nothing(flask_app: Flask, monkey
 
 def test_a_receiver_that_is_closed_takes_nothing_more(flask_app: Flask, inbox: Inbox) -> None:
     receiver = flask_app.extensions["receiver"]
-    receiver._commits.close()
+    receiver._singles.close()
     with pytest.raises(Unavailable):
-        receiver._commits.store(inbox.prepared(incoming()))
+        receiver._store([inbox.prepared(incoming())])

@@ -122,7 +122,7 @@ class DoorLimits:
             raise AbnormalUsageDetected(refusal, [refusal.by] if refusal.by else [])
 
     def committed(self, seconds: float) -> None:
-        """Note how long a group commit took; called by one thread at a time.
+        """Note how long a group commit took.
 
         Beyond full pressure the time says nothing more: so a single commit that hung for long is no pressure yet.
         """

@@ -10,12 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, RecoverableChannelError
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import KombuError
 
 from app import tracing
-from app.messages import Message, Shown, apart, together
+from app.messages import Messages, Shown, apart, queue_name, together
 from app.models import Lane
 from app.pointers import Dispatch
 from config.settings import QueueType
@@ -26,17 +26,10 @@ _CONNECT_S, _SOCKET_S, _CONFIRM_S = 2, 5, 3.0
 _AT_ONCE_S = 0.0001
 _UNDER_WAY_BYTES = 64 * 1024
 """What may be sent without waiting before confirms have come for it; the socket takes that much from any broker."""
-_PER_SEND_BYTES = 1024
-"""What a message takes beside its body, generously."""
 _BROKEN = (AMQPError, KombuError, OSError)
 
 TRANSPORT_OPTIONS: dict[str, Any] = {"read_timeout": _SOCKET_S, "write_timeout": _SOCKET_S}
 """Without these a frozen broker holds a publish for ever, whatever the confirm's own timeout."""
-
-
-def queue_name(lane: Lane) -> str:
-    """Return the name of a lane's queue."""
-    return f"events.{lane.name.lower()}"
 
 
 def queue_for(lane: Lane, queue_type: QueueType, *, consumer_priority: int = 0) -> Queue:
@@ -83,6 +76,7 @@ class Publisher:
         self._queue_type = queue_type
         self._connection: Connection | None = None
         self._channel: Any = None
+        self._messages: Messages
         self._shown = Shown()
         self._tag = 0
         self._unconfirmed: dict[int, _Sent] = {}
@@ -207,20 +201,13 @@ class Publisher:
                 self._connection.drain_events(timeout=max(until - time.monotonic(), _AT_ONCE_S))
 
     def _send(self, dispatches: Sequence[Dispatch]) -> None:
-        message = Message(dispatches, shown=self._shown.is_next())
-        prepared = self._channel.prepare_message(
-            message.body,
-            priority=dispatches[0].priority,
-            content_type="application/json",
-            content_encoding="utf-8",
-            headers=message.headers,
-            properties={"correlation_id": message.task_id, "reply_to": "", "delivery_mode": 2},
-        )
+        if not self._channel.is_open:
+            raise RecoverableChannelError("the broker has closed the channel")
+        task_id, frames = self._messages.make(dispatches, shown=self._shown.is_next())
         self._tag += 1
-        sent = _Sent(dispatches, message.task_id, len(message.body) + _PER_SEND_BYTES, time.monotonic())
-        self._unconfirmed[self._tag] = sent
-        self._under_way += sent.size
-        self._channel.basic_publish(prepared, exchange="", routing_key=queue_name(dispatches[0].lane), mandatory=True)
+        self._unconfirmed[self._tag] = _Sent(dispatches, task_id, len(frames), time.monotonic())
+        self._under_way += len(frames)
+        self._connection.connection.transport.write(frames)  # type: ignore[union-attr]  # there is a channel
 
     def _open(self) -> None:
         if self._channel is not None:
@@ -231,8 +218,6 @@ class Publisher:
         self._connection.connect()
         # Whatever the way to the broker is like: the kernel's own bound begins at a few segments.
         self._connection.connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 * _UNDER_WAY_BYTES)
-        # With it py-amqp reads at each publish, and waits for the rest of a frame of which a part is there.
-        self._connection.connection.client_properties.get("capabilities", {}).pop("connection.blocked", None)
         channel: Any = self._connection.channel()
         # One that the broker closes is given up with its connection; to open it again would wait for the broker.
         channel._do_revive = lambda: None  # noqa: SLF001
@@ -243,6 +228,7 @@ class Publisher:
         channel.events["basic_nack"].add(self._on_nack)
         channel.events["basic_return"].add(self._on_return)
         self._tag = 0
+        self._messages = Messages(channel=channel.channel_id, frame_max=self._connection.connection.frame_max)
         self._channel = channel
 
     def _settled(self, tag: int, *, multiple: bool) -> list[Dispatch]:

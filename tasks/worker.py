@@ -13,8 +13,8 @@ from celery.signals import celeryd_init, setup_logging, worker_init, worker_proc
 from celery.utils.log import current_process_index  # type: ignore[attr-defined]  # celery-types lacks it
 
 from app import measures, requests, tracing
-from app.broker import TRANSPORT_OPTIONS, queue_for, queue_name
-from app.messages import APPLY_EVENTS, APPLY_EVENTS_SHOWN, CARRY_OUT, PURGE
+from app.broker import TRANSPORT_OPTIONS, queue_for
+from app.messages import APPLY_EVENTS, APPLY_EVENTS_SHOWN, CARRY_OUT, PURGE, queue_name
 from app.models import Lane
 from app.resources import Resources
 from config.heap import settle

@@ -8,10 +8,11 @@ from contextlib import suppress
 import click
 
 from app import liveness, pulse
-from app.broker import Publisher, queue_name
+from app.broker import Publisher
 from app.cli.connect import opened, read_settings
 from app.cli.groups import Group
 from app.liveness import Judge
+from app.messages import queue_name
 from app.models import Lane
 from app.pulse import Pulse
 from config.settings import Settings

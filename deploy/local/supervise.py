@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 
 from app import liveness, pulse
-from app.broker import Publisher, queue_name
+from app.broker import Publisher
 from app.db import make_engine
 from app.liveness import Judge
+from app.messages import queue_name
 from app.models import Lane
 from config.settings import Settings
 from deploy.local.errors import CannotStart

@@ -16,8 +16,8 @@ import requests
 from kombu import Connection
 
 from app import endpoints
-from app.broker import queue_name
 from app.db import transaction
+from app.messages import queue_name
 from app.models import Lane
 from app.vault import Vault
 from bench.soak import leaks

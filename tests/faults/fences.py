@@ -163,9 +163,9 @@ FENCES: tuple[Fence, ...] = (
     ),
     Fence(
         "messages that no queue took are said to be unpublished",
-        "app/broker.py",
-        "routing_key=queue_name(dispatches[0].lane), mandatory=True)",
-        "routing_key=queue_name(dispatches[0].lane), mandatory=False)",
+        "app/messages.py",
+        '(0, "", queue_name(lane), True, False)',
+        '(0, "", queue_name(lane), False, False)',
         _in("integration/test_publisher", "test_a_queue_that_was_deleted_refuses_and_is_made_again"),
     ),
     Fence(

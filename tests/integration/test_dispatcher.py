@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from app.broker import queue_name
 from app.dispatcher import Dispatcher
 from app.inbox.wake import CHANNEL
+from app.messages import queue_name
 from app.models import Lane, Outcome, Status
 from app.resources import Resources
 from config.settings import Settings

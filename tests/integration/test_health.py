@@ -12,8 +12,8 @@ import pytest
 from kombu import Connection
 
 from app import liveness, pulse
-from app.broker import queue_name
 from app.liveness import SILENT_S, Judge
+from app.messages import queue_name
 from app.models import Lane
 from app.pulse import Pulse
 from app.resources import Resources

@@ -15,7 +15,7 @@ import requests
 import yaml
 from dotenv import dotenv_values
 
-from app.broker import queue_name
+from app.messages import queue_name
 from app.models import Lane
 from config.settings import Settings
 from deploy.local import ports, procfile, secrets_file

@@ -2,9 +2,10 @@
 
 import pytest
 
-from app.broker import Publisher, queue_name
+from app.broker import Publisher
 from app.db import transaction
 from app.inbox import due
+from app.messages import queue_name
 from app.models import Lane
 from app.pointers import Dispatch, Pointer
 from app.resources import Resources

@@ -4,6 +4,9 @@ The words are those of the ``celery`` command, which works as well. That loads e
 of its shell and with Flower (docs/decisions/0028).
 """
 
+import os
+from contextlib import suppress
+
 import click
 from celery.app.utils import find_app
 from celery.bin.base import CLIContext
@@ -15,10 +18,15 @@ from config.heap import load_lean
 
 @click.group()
 @click.option("-A", "--app", required=True, help="Where the Celery application is, as in tasks.worker:celery.")
+@click.option("--niceness", type=click.IntRange(-20, 19), help="Whose turn it is, as in nice(1); where it is allowed.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what matters.")
 @click.pass_context
-def tasks(context: click.Context, app: str, *, quiet: bool) -> None:
+def tasks(context: click.Context, app: str, niceness: int | None, *, quiet: bool) -> None:
     """Run a worker, or beat."""
+    if niceness is not None:
+        # To go before others takes root, or CAP_SYS_NICE; nice(1) would say so at every start.
+        with suppress(PermissionError):
+            os.setpriority(os.PRIO_PROCESS, 0, niceness)
     load_lean()
     try:
         found = find_app(app)

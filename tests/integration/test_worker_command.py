@@ -1,0 +1,36 @@
+"""``python -m tasks``: what it does before Celery."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+_RUN = """
+import os, sys
+import tasks.worker
+from tasks.__main__ import tasks
+before, wanted = sys.argv[1:]
+os.setpriority(os.PRIO_PROCESS, 0, int(before))
+if os.getuid() == 0 and int(wanted) < int(before):
+    os.setuid(65534)
+given = ["--app", "tasks.worker:celery", "worker", "--help"]
+tasks((["--niceness", wanted] if int(wanted) else []) + given, standalone_mode=False)
+print("niceness", os.getpriority(os.PRIO_PROCESS, 0))
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "wanted", "has"),
+    [
+        pytest.param(0, 7, 7, id="gives way"),
+        pytest.param(3, -5, 3, id="may not go first, and works all the same"),
+        pytest.param(2, 0, 2, id="isn't told, and keeps what nice gave it"),
+    ],
+)
+def test_a_worker_has_the_niceness_that_it_is_given_where_it_may(
+    services: dict[str, str], before: int, wanted: int, has: int
+) -> None:
+    told = [sys.executable, "-c", _RUN, str(before), str(wanted)]
+    ran = subprocess.run(told, env={**os.environ, **services}, capture_output=True, text=True, check=True)
+    assert ran.stdout.endswith(f"niceness {has}\n")

@@ -38,7 +38,9 @@ def make_engine(url: str, *, pool_size: int = 5, statement_timeout_ms: int = STA
         # none: a plan that reads a whole table would be kept while the table grows.
         "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off "
         # A plan that has to read a whole table counts as endlessly dear then, and would be compiled for 100 ms.
-        "-c jit=off"
+        "-c jit=off "
+        # To start the others takes longer than any of these statements.
+        "-c max_parallel_workers_per_gather=0"
     )
     engine = create_engine(
         url,

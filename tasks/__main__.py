@@ -18,7 +18,9 @@ from config.heap import load_lean
 
 @click.group()
 @click.option("-A", "--app", required=True, help="Where the Celery application is, as in tasks.worker:celery.")
-@click.option("--niceness", type=click.IntRange(-20, 19), help="Whose turn it is, as in nice(1); where it is allowed.")
+@click.option(
+    "--niceness", type=click.IntRange(-20, 19), help="How much to give way, as with nice(1); where it is allowed."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Say only what matters.")
 @click.pass_context
 def tasks(context: click.Context, app: str, niceness: int | None, *, quiet: bool) -> None:
@@ -26,7 +28,7 @@ def tasks(context: click.Context, app: str, niceness: int | None, *, quiet: bool
     if niceness is not None:
         # To go before others takes root, or CAP_SYS_NICE; nice(1) would say so at every start.
         with suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, 0, niceness)
+            os.nice(niceness)
     load_lean()
     try:
         found = find_app(app)

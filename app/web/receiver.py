@@ -5,6 +5,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
+
+from sqlalchemy import Engine
 
 from app import tracing
 from app.bare import statement, work
@@ -53,13 +56,14 @@ class Receiver:
         self.endpoints = EndpointCache(resources.engine, vault, timeout_s=timeout_s)
         self.keyring = KeyRing(resources.settings.adobe_keys_url, wait_s=timeout_s)
         self._watchdog = Watchdog()
-        # Of its own, so that no reader at the desk holds up a commit: a connection for each of the group commits.
-        self._engine = make_engine(resources.settings.database_url, pool_size=2)
+        # A connection each, so that no reader at the desk holds up a commit, and none goes with another's.
+        self._engines = [make_engine(resources.settings.database_url, pool_size=1) for _ in range(2)]
         self.exposition = Exposition(resources.engine)
         self.limits = DoorLimits(resources.settings, resources.engine, self.endpoints.lanes)
         self._outbox = Outbox(resources.publisher, resources.engine)
         self._singles, self._batches = (
-            GroupCommit(self._store_group, self._outbox.send, timeout_s=timeout_s) for _ in range(2)
+            GroupCommit(partial(self._store_group, engine), self._outbox.send, timeout_s=timeout_s)
+            for engine in self._engines
         )
 
     def endpoint(self, name: str, fails: Fails) -> Endpoint:
@@ -127,7 +131,8 @@ class Receiver:
         self._singles.close()
         self._batches.close()
         self._watchdog.close()
-        self._engine.dispose()
+        for engine in self._engines:
+            engine.dispose()
         self.limits.close()
         self._outbox.close()
         self.endpoints.close()
@@ -179,12 +184,12 @@ class Receiver:
         """Store a request's events with those of others in flight; a large batch's commit holds up no small one."""
         return (self._singles if len(events) <= _FEW else self._batches).store(events)
 
-    def _store_group(self, events: Sequence[NewEvent], until: float) -> list[Stored]:
+    def _store_group(self, engine: Engine, events: Sequence[NewEvent], until: float) -> list[Stored]:
         began = time.monotonic()
         try:
-            stored = self._store_together(events, until)
+            stored = self._store_together(engine, events, until)
         except EntangledKeys:
-            stored = self._store_singly(events, until)
+            stored = self._store_singly(engine, events, until)
         finally:
             self.limits.committed(time.monotonic() - began)
         for asked, event in zip(events, stored, strict=True):
@@ -193,17 +198,17 @@ class Receiver:
                 self._outbox.put(Dispatch(Pointer(event.id, 0), event.lane, event.priority, asked.trace))
         return stored
 
-    def _store_together(self, events: Sequence[NewEvent], until: float) -> list[Stored]:
+    def _store_together(self, engine: Engine, events: Sequence[NewEvent], until: float) -> list[Stored]:
         # With one key each, an event's key and row come in one statement, which needs no BEGIN and COMMIT around it.
         opened = statement if all(len(event.keys) == 1 for event in events) else work
-        with opened(self._engine) as session, self._watchdog.watching(session.fileno(), until):
+        with opened(engine) as session, self._watchdog.watching(session.fileno(), until):
             stored = store(session, events)
             session.commit()
         return stored
 
-    def _store_singly(self, events: Sequence[NewEvent], until: float) -> list[Stored]:
+    def _store_singly(self, engine: Engine, events: Sequence[NewEvent], until: float) -> list[Stored]:
         """Store events one by one, in one transaction all the same: a batch among them stays all or nothing."""
-        with work(self._engine) as session, self._watchdog.watching(session.fileno(), until):
+        with work(engine) as session, self._watchdog.watching(session.fileno(), until):
             stored = [store(session, [event])[0] for event in events]
             if len({one.kept is Kept.SOURCE_CHANGED for one in stored}) > 1:
                 raise Unavailable("a source is being changed")

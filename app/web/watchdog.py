@@ -18,7 +18,8 @@ class Watchdog:
     """Watches connections, from one thread of its own."""
 
     def __init__(self) -> None:
-        self._watched: dict[int, float] = {}
+        self._watched: dict[object, tuple[int, float]] = {}
+        """By whoever is through: a connection that broke has given its number up already, perhaps to another."""
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
@@ -27,14 +28,15 @@ class Watchdog:
     @contextmanager
     def watching(self, fileno: int, until: float) -> Iterator[None]:
         """Cut this connection if the body isn't through by then (monotonic seconds)."""
+        turn = object()
         with self._lock:
-            self._watched[fileno] = until
+            self._watched[turn] = (fileno, until)
         try:
             yield
         finally:
             # Under the lock, so that nobody cuts what is no longer ours.
             with self._lock:
-                self._watched.pop(fileno, None)
+                self._watched.pop(turn, None)
 
     def close(self) -> None:
         """End the thread."""
@@ -45,8 +47,8 @@ class Watchdog:
         while not self._closed.wait(_TICK_S):
             with self._lock:
                 now = time.monotonic()
-                for fileno in [fileno for fileno, until in self._watched.items() if now >= until]:
-                    del self._watched[fileno]
+                for turn in [turn for turn, (_, until) in self._watched.items() if now >= until]:
+                    fileno, _ = self._watched.pop(turn)
                     _cut(fileno)
 
 

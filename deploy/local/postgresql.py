@@ -25,10 +25,7 @@ NAME = "postgresql"
 DATABASE = "tiercel"
 USER = "tiercel"
 _DEADLINE_S = 60.0
-_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "128MB"}
-# An eighth of a 4 GB machine for what is worked on and its indexes; and a checkpoint, after which each page that is
-# touched is logged whole, every few minutes also at thousands of events a second.
-_BUSY = {"shared_buffers": "512MB", "max_wal_size": "4GB", "min_wal_size": "512MB", "checkpoint_timeout": "15min"}
+_NOT_DURABLE = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 
 
 def server_user() -> User | None:
@@ -88,7 +85,8 @@ class PostgreSQL:
             "port": str(self.port),
             "unix_socket_directories": "",
             "max_connections": "200",
-            **(_BUSY if self.durable else _NOT_DURABLE),
+            "shared_buffers": "128MB",
+            **({} if self.durable else _NOT_DURABLE),
         }
         options = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
         self._daemon = Daemon(

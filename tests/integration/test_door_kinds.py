@@ -194,7 +194,7 @@ def test_events_that_need_each_others_keys_are_stored_one_by_one(flask_app: Flas
     prepared = [inbox.prepared(event) for event in wanted]
     ids = sorted((event.id for event in prepared), reverse=True)
     entangled = [replace(event, id=event_id) for event, event_id in zip(prepared, ids, strict=True)]
-    stored = flask_app.extensions["receiver"]._store_group(entangled, time.monotonic() + 20)
+    stored = flask_app.extensions["receiver"]._store_group(inbox.engine, entangled, time.monotonic() + 20)
     assert [one.kept for one in stored] == [Kept.NEW, Kept.DUPLICATE, Kept.CONFLICT]
 
 
@@ -202,7 +202,7 @@ def test_a_source_that_changes_while_they_are_stored_one_by_one_leaves_none(flas
     good = inbox.prepared(incoming())
     changed = replace(inbox.prepared(incoming()), revision=good.revision + 1)
     with pytest.raises(Unavailable, match="being changed"):
-        flask_app.extensions["receiver"]._store_singly([good, changed], time.monotonic() + 20)
+        flask_app.extensions["receiver"]._store_singly(inbox.engine, [good, changed], time.monotonic() + 20)
     assert inbox.sql("SELECT count(*) FROM event_key") == [(0,)]
 
 

@@ -24,6 +24,7 @@ print("niceness", os.getpriority(os.PRIO_PROCESS, 0))
     ("before", "wanted", "has"),
     [
         pytest.param(0, 7, 7, id="gives way"),
+        pytest.param(3, 7, 10, id="gives way further than whoever started it"),
         pytest.param(3, -5, 3, id="may not go first, and works all the same"),
         pytest.param(2, 0, 2, id="isn't told, and keeps what nice gave it"),
     ],

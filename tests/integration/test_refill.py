@@ -248,7 +248,7 @@ def test_a_source_that_fills_half_a_window_by_itself_closes_the_lane(
     inbox: Inbox, resources: Resources, queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So many pointers out alone would close it, too.
-    monkeypatch.setattr("app.dispatcher._OPEN_BELOW", dict.fromkeys(Lane, 1_000))
+    monkeypatch.setattr("app.dispatcher._OPEN_BELOW", 1_000)
     inbox.accept(*(incoming(entity_id=str(number)) for number in range(150)))
     dispatcher = Dispatcher(resources)
     dispatcher.step()

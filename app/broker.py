@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
-from amqp.exceptions import AMQPError, RecoverableChannelError
+from amqp.exceptions import AMQPError
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import KombuError
 
@@ -201,8 +201,6 @@ class Publisher:
                 self._connection.drain_events(timeout=max(until - time.monotonic(), _AT_ONCE_S))
 
     def _send(self, dispatches: Sequence[Dispatch]) -> None:
-        if not self._channel.is_open:
-            raise RecoverableChannelError("the broker has closed the channel")
         task_id, frames = self._messages.make(dispatches, shown=self._shown.is_next())
         self._tag += 1
         self._unconfirmed[self._tag] = _Sent(dispatches, task_id, len(frames), time.monotonic())

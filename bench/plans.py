@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Engine, TextClause
 
 from app.bare import _prepared
-from app.handlers import writes
+from app.handlers.writes import _make_entities, _record_facts, _record_leads, _typed, _write_entities
 from app.models.typed import Owned
 from bench.target import find_target
 
@@ -27,7 +27,7 @@ ON_THE_WAY = (
     "app.inbox.ages",
     "app.handlers.apply",
 )
-_WRITES = ("_make_entities", "_write_entities", "_record_facts", "_record_leads")
+_MAKERS = (_make_entities, _write_entities, _record_facts, _record_leads)
 OWNED: list[Any] = Owned.__subclasses__()
 _HEAD = """# Plans
 
@@ -52,11 +52,10 @@ def statements() -> Iterator[tuple[str, TextClause]]:
         for name, value in vars(importlib.import_module(module)).items():
             if isinstance(value, TextClause):
                 yield f"{module}.{name}", value
-    for name in _WRITES:
-        yield f"writes.{name}", getattr(writes, name)()
-    typed = getattr(writes, "_typed")  # noqa: B009  # what is private has plans, too
+    for make in _MAKERS:
+        yield f"writes.{make.__name__}", make()
     for model in OWNED:
-        for name, statement in zip(("drop", "write"), typed(model), strict=True):
+        for name, statement in zip(("drop", "write"), _typed(model), strict=True):
             yield f"writes.{name}[{model.__name__}]", statement
 
 

@@ -46,3 +46,24 @@ def test_every_statement_of_an_events_way_has_its_plan_in_the_docs() -> None:
     assert [
         name for name, found in statements() if _prepared(found.text).definition and f"`{name}`" not in written
     ] == []
+
+
+def test_no_statement_starts_processes_of_its_own(inbox: Inbox) -> None:
+    # What makes PostgreSQL's planner take parallel plans wherever it may.
+    cheap = (
+        "parallel_setup_cost",
+        "parallel_tuple_cost",
+        "min_parallel_index_scan_size",
+        "min_parallel_table_scan_size",
+    )
+    inbox.accept(*(incoming(entity_id=f"sku-{number}") for number in range(300)))
+    try:
+        for setting in cheap:
+            inbox.sql(f"ALTER ROLE CURRENT_USER SET {setting} = 0")
+        inbox.engine.dispose()
+        parallel = [name for name, plan in plans(inbox.engine, "COSTS OFF") if "Gather" in "".join(plan)]
+    finally:
+        for setting in cheap:
+            inbox.sql(f"ALTER ROLE CURRENT_USER RESET {setting}")
+        inbox.engine.dispose()
+    assert parallel == []

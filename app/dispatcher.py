@@ -48,10 +48,11 @@ _CLOSED_STEP_S = 0.025
 """The step while a lane is closed and nothing waits yet: what its next events may wait."""
 _JUST_OPENED_S = 0.1
 """So long after a lane was opened an event that found it closed may still be committed; nobody else publishes it."""
-_OPEN_BELOW = 60
+_OPEN_BELOW = {Lane.HIGH: 60, Lane.MEDIUM: 60, Lane.LOW: 200}
 """With so many pointers or messages out for each worker that listens a lane is closed: then the dispatcher puts many
 into one message, where a receiver would send each by itself. Not sooner: by way of the dispatcher an event is up to
-two steps later, and a worker that is behind takes many at once anyway."""
+two steps later, its row is written once more, and a worker that is behind takes many at once anyway. Low's often come
+in batches, which are messages of many already."""
 _LOST_AT_MOST_S = 30.0
 _MIN_WINDOW = 200
 """Pointers a lane's queue may always hold: so that a burst after a quiet time isn't throttled by the quiet."""
@@ -164,7 +165,7 @@ class Dispatcher:
         behind = load.backlog and (not self._broker_up or len(taken) >= (room if at_most is None else at_most))
         workers, messages = self._queues.get(lane, (0, 0))
         # Messages too: whoever takes events along leaves their messages behind, and each wants to be looked at.
-        few = max(load.out + len(taken), messages) < _OPEN_BELOW * max(1, workers)
+        few = max(load.out + len(taken), messages) < _OPEN_BELOW[lane] * max(1, workers)
         if lane is Lane.HIGH:
             self._reserve.look(behind=behind or not few, out=load.out, given=len(taken), now=time.monotonic())
         is_open = self._broker_up and not behind and few and at_most is None

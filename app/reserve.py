@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from app.models import Lane
 
-SHARES: Mapping[Lane, float] = {Lane.MEDIUM: 0.14, Lane.LOW: 0.08}
+SHARES: Mapping[Lane, float] = {Lane.MEDIUM: 0.12, Lane.LOW: 0.07}
 """Events of the lane for each of high's."""
 _STUCK_S = 1.0
 """Where nothing of high moves for so long its workers are gone, and nobody is served by the others' waiting."""

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from app import bare
 from app.bare import work
 from app.db import make_engine
-from app.dispatcher import Dispatcher
+from app.dispatcher import _OPEN_BELOW, Dispatcher
 from app.inbox import deadlines, due
 from app.inbox.due import LaneLoad
 from app.models import Lane
@@ -248,7 +248,7 @@ def test_a_source_that_fills_half_a_window_by_itself_closes_the_lane(
     inbox: Inbox, resources: Resources, queues: Queues, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So many pointers out alone would close it, too.
-    monkeypatch.setattr("app.dispatcher._OPEN_BELOW", 1_000)
+    monkeypatch.setitem(_OPEN_BELOW, Lane.HIGH, 1_000)
     inbox.accept(*(incoming(entity_id=str(number)) for number in range(150)))
     dispatcher = Dispatcher(resources)
     dispatcher.step()

@@ -18,10 +18,10 @@ def test_while_high_keeps_up_every_lane_has_all_it_has_room_for() -> None:
 
 def test_while_high_is_behind_the_others_have_their_shares_of_what_it_was_given() -> None:
     reserve = held(given=100)
-    assert [reserve.left(lane) for lane in Lane] == [None, 14, 8]
-    reserve.took(Lane.LOW, 8)
+    assert [reserve.left(lane) for lane in Lane] == [None, 12, 7]
+    reserve.took(Lane.LOW, 7)
     reserve.look(behind=True, out=200, given=100, now=0.1)
-    assert [reserve.left(lane) for lane in Lane] == [None, 28, 8]
+    assert [reserve.left(lane) for lane in Lane] == [None, 24, 7]
 
 
 def test_all_of_them_together_have_at_most_a_fourth_of_what_is_applied() -> None:

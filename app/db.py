@@ -25,11 +25,14 @@ _BUSY = (psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected, psy
 _CLASS_DATA, _CLASS_INTEGRITY, _CLASS_SYNTAX = "22", "23", "42"
 
 
-def make_engine(url: str, *, pool_size: int = 5, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS) -> Engine:
+def make_engine(
+    url: str, *, pool_size: int = 5, statement_timeout_ms: int = STATEMENT_TIMEOUT_MS, reconnects: bool = True
+) -> Engine:
     """Return an engine whose sessions can't wait for ever: for a lock 1 s, idle in a transaction 5 s.
 
     A connection that is silently gone is noticed within about 5 s (TCP keepalives), one that the server has closed
-    when it is taken out of the pool.
+    when it is taken out of the pool. Then another is made at once, or where not ``reconnects`` the next time, since to
+    make one may take seconds.
     """
     options = (
         f"-c lock_timeout={LOCK_TIMEOUT_MS} -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS} "
@@ -63,12 +66,15 @@ def make_engine(url: str, *, pool_size: int = 5, statement_timeout_ms: int = STA
         # The server speaks to an idle connection only when it ends it: a look that costs no round trip.
         inbound = select.poll()
         inbound.register(connection.fileno(), select.POLLIN)
-        if inbound.poll(0):
-            try:
-                engine.dialect.do_ping(connection)
-            except psycopg2.Error as error:
-                # The others of the pool are gone, too.
-                raise InvalidatePoolError(str(error)) from error
+        if not inbound.poll(0):
+            return
+        if not reconnects:
+            raise Unavailable("the database has ended this connection")
+        try:
+            engine.dialect.do_ping(connection)
+        except psycopg2.Error as error:
+            # The others of the pool are gone, too.
+            raise InvalidatePoolError(str(error)) from error
 
     event.listen(engine, "checkout", check_out)
     return engine

@@ -16,7 +16,7 @@ from typing import Any
 from config.heap import load_lean, settle
 from config.settings import settings
 
-READ_TIMEOUT_S = 5
+SENDER_TIMEOUT_S = 5
 SWITCH_S = 0.001
 _M_ARENA_MAX = -8
 """mallopt(3)'s name for it, from malloc.h."""
@@ -76,13 +76,15 @@ def child_exit(server: Any, worker: Any) -> None:  # noqa: ARG001  # gunicorn's 
 
 
 def when_ready(server: Any) -> None:
-    """Bound how long a read from a sender may take: accepted sockets inherit it (socket(7), SO_RCVTIMEO).
+    """Bound how long a read from a sender, or a write to it, may take: accepted sockets inherit it (socket(7)).
 
-    Without it a sender that stops in the middle of a request holds a thread for as long as it likes. One that sends a
+    Without it a sender that stops in the middle of a request, or reads no answers, holds a thread for as long as it
+    likes. One that sends a
     byte now and then still can: a proxy that buffers requests belongs in front of a public door.
     """
     for listener in server.LISTENERS:
-        listener.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", READ_TIMEOUT_S, 0))
+        for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            listener.sock.setsockopt(socket.SOL_SOCKET, limit, struct.pack("ll", SENDER_TIMEOUT_S, 0))
 
 
 # Header limits (RFC 9110 leaves them to the server). Signatures and trace headers are far shorter.

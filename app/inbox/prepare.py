@@ -40,6 +40,7 @@ def prepare(  # noqa: PLR0913  # one event's facts
     incoming: Incoming,
     decision: Decision,
     *,
+    event_id: uuid.UUID | None = None,
     source_id: int,
     revision: int,
     received_at: float,
@@ -61,7 +62,7 @@ def prepare(  # noqa: PLR0913  # one event's facts
     if incoming.content_key is not None:
         keys.append(b"content:" + incoming.content_key.encode())
     return NewEvent(
-        id=new_event_id(),
+        id=event_id or new_event_id(),
         source_id=source_id,
         revision=revision,
         keys=tuple(hashlib.sha256(key).digest() for key in keys),

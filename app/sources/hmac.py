@@ -7,7 +7,6 @@ shaped like a Standard Webhooks one; what an option names must then be there.
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 
 from app import versions
@@ -158,16 +157,12 @@ def normalise(request: Request, _secrets: Sequence[str], config: HmacConfig, sou
 
 
 def split(request: Request, config: HmacConfig) -> list[Request] | None:
-    """Take NDJSON apart; where the key is a header, a line's is that and its number.
+    """Take NDJSON apart.
 
     Raises:
         BodyTooLarge: there are too many lines.
     """
-    found, name = lines.split(request), config.key_header
-    if not found or name is None or name not in request.headers:
-        return found
-    key = request.headers[name]
-    return [replace(line, headers={**line.headers, name: f"{key}.{number}"}) for number, line in enumerate(found, 1)]
+    return lines.split(request, config.key_header)
 
 
 def sign(outgoing: Outgoing, secret: str, config: HmacConfig) -> dict[str, str]:

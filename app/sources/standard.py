@@ -1,7 +1,6 @@
 """Owns the kind ``standard``: Standard Webhooks 1.0 with symmetric (v1) and asymmetric (v1a) signatures."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from app import versions
 from app.errors import ConfigInvalid
@@ -65,17 +64,12 @@ def normalise(request: Request, _secrets: Sequence[str], config: StandardConfig,
 
 
 def split(request: Request, _config: StandardConfig) -> list[Request] | None:
-    """Take NDJSON apart; a line's key is the message's and its number, so a repeated message is known line by line.
+    """Take NDJSON apart.
 
     Raises:
         BodyTooLarge: there are too many lines.
     """
-    found = lines.split(request)
-    key = request.headers.get("webhook-id", "")
-    return found and [
-        replace(line, headers={**line.headers, "webhook-id": f"{key}.{number}"})
-        for number, line in enumerate(found, 1)
-    ]
+    return lines.split(request, "webhook-id")
 
 
 def sign(outgoing: Outgoing, secret: str, _config: StandardConfig) -> dict[str, str]:

@@ -23,6 +23,7 @@ from app.inbox.read import Pulse
 from app.models import Lane
 from app.priorities.live import LivePolicies
 from app.vault import Vault
+from app.web import loop
 
 _LOG = structlog.get_logger()
 _EVERY_S = 1.0
@@ -68,13 +69,16 @@ class EndpointCache:
         Raises:
             Unavailable: the database doesn't answer in time.
         """
+        loop.elsewhere(self._refresh)
+        return self._lanes
+
+    def _refresh(self) -> None:
         asked_at = time.monotonic()
         with self._changed:
             self._wanted = True
             self._changed.notify_all()
             if not self._changed.wait_for(lambda: self._read_at >= asked_at, self._timeout_s):
                 raise Unavailable("the sources can't be read")
-        return self._lanes
 
     def fresh(self, name: str) -> Endpoint:
         """Return the endpoint as it is now, read after this call began.

@@ -15,6 +15,7 @@ from app import tracing
 from app.errors import Permanent, TiercelError, Unavailable
 from app.inbox.prepare import NewEvent
 from app.inbox.store import Stored
+from app.web import loop
 
 _GROUP = 100
 _WAITING_AT_MOST = 2_000
@@ -31,7 +32,7 @@ class _Item:
 
     events: Sequence[NewEvent]
     until: float
-    awake: threading.Event = field(default_factory=threading.Event)
+    awake: loop.Event = field(default_factory=loop.event)
     leads: bool = False
     """It is this request's turn to do the commit."""
     stored: Sequence[Stored] | None = None
@@ -96,6 +97,8 @@ class GroupCommit:
         while not item.ended():
             if not item.leads:
                 item.awake.wait(max(item.until - time.monotonic(), 0))
+            else:
+                loop.let_others_first()
             with self._changed:
                 item.awake.clear()
                 if item.leads:
@@ -125,7 +128,11 @@ class GroupCommit:
                         _end(item, Unavailable("the database didn't answer in time"))
                 self._waiting = again + self._waiting
             self._pass_on()
-        self._afterwards()
+        if len(group) > 1:
+            self._afterwards()
+        else:
+            # Whoever is alone needn't wait for it.
+            loop.afterwards(self._afterwards)
 
     def _run(self) -> None:
         """Commit while requests may not: at the start, in trouble, at the end."""
@@ -177,7 +184,8 @@ class GroupCommit:
             error = caught if isinstance(caught, TiercelError) else Permanent(f"{type(caught).__name__}: {caught}")
             if len(items) > 1:
                 # One bad event harms only itself.
-                return all([self._commit([item], until) for item in items])  # noqa: C419  # each of them is tried
+                each = [time.monotonic() < until and self._commit([item], until) for item in items]
+                return all(each)
             _end(items[0], error)
         else:
             for item in items:

@@ -14,6 +14,7 @@ import requests
 import structlog
 
 from app.sources.adobe_io import read_key
+from app.web import loop
 
 _LOG = structlog.get_logger()
 _KEEP_S = 24 * 3600.0
@@ -62,10 +63,16 @@ class KeyRing:
         with self._changed:
             for path in paths:
                 self._want(path)
-            self._changed.wait_for(lambda: all(self._known(p) or p not in self._wanted for p in paths), self._wait_s)
             found = {path: self._known(path) for path in paths}
+        if not all(found.values()):
+            found = loop.elsewhere(lambda: self._wait_for(paths))
         pems = {path: entry.pem for path, entry in found.items() if entry and entry.pem}
         return Keys(pems, complete=all(found.values()))
+
+    def _wait_for(self, paths: Sequence[str]) -> dict[str, _Entry | None]:
+        with self._changed:
+            self._changed.wait_for(lambda: all(self._known(p) or p not in self._wanted for p in paths), self._wait_s)
+            return {path: self._known(path) for path in paths}
 
     def close(self) -> None:
         """End the thread; a fetch under way ends by its own time-out."""

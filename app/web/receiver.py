@@ -1,6 +1,7 @@
 """Owns the receiver's verbs: verify, normalise, prioritise, store, publish, for one request, without Flask."""
 
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from app.db import make_engine
 from app.endpoints import Endpoint
 from app.errors import SecretMissing, SignatureInvalid, SourceNotReady, Unavailable
 from app.exposition import Exposition
+from app.inbox.ids import new_event_id
 from app.inbox.prepare import NewEvent, prepare
 from app.inbox.store import EntangledKeys, Kept, Stored, store
 from app.incoming import Incoming
@@ -23,6 +25,7 @@ from app.pointers import Dispatch, Pointer
 from app.resources import Resources
 from app.sources import Request
 from app.vault import Vault
+from app.web import loop
 from app.web.endpointcache import EndpointCache
 from app.web.groupcommit import GroupCommit
 from app.web.keyring import KeyRing
@@ -57,7 +60,8 @@ class Receiver:
         self.keyring = KeyRing(resources.settings.adobe_keys_url, wait_s=timeout_s)
         self._watchdog = Watchdog()
         # A connection each, so that no reader at the desk holds up a commit, and none goes with another's.
-        self._engines = [make_engine(resources.settings.database_url, pool_size=1) for _ in range(2)]
+        url = resources.settings.database_url
+        self._engines = [make_engine(url, pool_size=1, reconnects=False) for _ in range(2)]
         self.exposition = Exposition(resources.engine)
         self.limits = DoorLimits(resources.settings, resources.engine, self.endpoints.lanes)
         self._outbox = Outbox(resources.publisher, resources.engine)
@@ -148,10 +152,10 @@ class Receiver:
             incoming = kind.normalise(request, secrets, endpoint.config, endpoint.name)
             return [self._prepared(endpoint, incoming, request.received_at)], False
         found = [kind.normalise(part, secrets, endpoint.config, endpoint.name) for part in parts]
-        events = [self._prepared(endpoint, incoming, request.received_at) for incoming in found]
         # Ids made in one millisecond have no order; where two events of a batch share a key, the first is to stand.
-        ids = sorted(event.id for event in events)
-        return [replace(event, id=made) for event, made in zip(events, ids, strict=True)], True
+        ids = sorted(new_event_id() for _ in found)
+        each = zip(found, ids, strict=True)
+        return [self._prepared(endpoint, incoming, request.received_at, made) for incoming, made in each], True
 
     def _verify(self, endpoint: Endpoint, request: Request, secrets: Sequence[str]) -> None:
         paths = endpoint.kind.key_paths(request)
@@ -169,10 +173,13 @@ class Receiver:
                 raise Unavailable("the key that the event is signed with can't be fetched now") from None
             raise
 
-    def _prepared(self, endpoint: Endpoint, incoming: Incoming, received_at: float) -> NewEvent:
+    def _prepared(
+        self, endpoint: Endpoint, incoming: Incoming, received_at: float, event_id: uuid.UUID | None = None
+    ) -> NewEvent:
         return prepare(
             incoming,
             self.endpoints.policies.decide(incoming, kind=endpoint.kind.name, at=received_at),
+            event_id=event_id,
             source_id=endpoint.id,
             revision=endpoint.revision,
             received_at=received_at,
@@ -182,7 +189,9 @@ class Receiver:
 
     def _store(self, events: Sequence[NewEvent]) -> Sequence[Stored]:
         """Store a request's events with those of others in flight; a large batch's commit holds up no small one."""
-        return (self._singles if len(events) <= _FEW else self._batches).store(events)
+        if len(events) <= _FEW:
+            return self._singles.store(events)
+        return loop.elsewhere(lambda: self._batches.store(events))
 
     def _store_group(self, engine: Engine, events: Sequence[NewEvent], until: float) -> list[Stored]:
         began = time.monotonic()

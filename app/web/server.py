@@ -1,8 +1,9 @@
-"""Owns how a receiver process serves its connections: a request is one wake-up of one thread.
+"""Owns how a receiver process serves its connections: in one loop, with threads for what may wait.
 
 gunicorn's own threaded worker (gthread) polls in one thread, hands each request to another and takes its connection
-back. For a request that is a millisecond of work those are more turns at Python's lock than the request itself takes.
-Here every thread waits on the same epoll, and serves what it was woken for. Parsing, answers, limits, signals and the
+back. For a request that is half a millisecond of work those are more turns at Python's lock than the request itself
+takes. Here one thread reads what has come, and serves what waits for nobody but the database's commit: a small request
+for the door, once it is there as a whole. Everything else is a thread's. Parsing, answers, limits, signals and the
 watch over the process stay gunicorn's.
 """
 
@@ -13,28 +14,36 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any
 
-from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, TConn, ThreadWorker
+from gunicorn.http.errors import NoMoreData
+from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
+from app.web import loop
 from app.web.balance import Balance
+from app.web.connection import DRAINED, LINGER_S, SMALL, WHOLE_S, Connection, lacks
+from app.web.connections import Connections
+from app.web.loop import Loop
 
 _TICK_S = 1.0
 _STOPPING_TICK_S = 0.05
 _AGAIN_S = 0.05
-_ONE_REQUEST = select.EPOLLIN | select.EPOLLONESHOT
-"""A connection belongs to the thread that was woken for it, until that arms it again."""
 _NEXT_NEW = select.EPOLLIN | select.EPOLLONESHOT
-"""One thread of each process is woken for a new connection, and takes one."""
+"""Each process is woken for a new connection, and takes one."""
 _OTHERS_TURN_S = 0.001
 """How long a connection is left to a process that has fewer; one that doesn't come is busy, or frozen."""
 _SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _SPARE_FILES = 64
 """Left for everything else that a request needs: the databases' sockets, files, modules that are loaded late."""
+_AT_ONCE = 64
+"""So many connections are read before those go on that wait: the most of them share one commit."""
+_ELSEWHERE = 16
+"""Threads for what requests in the loop wait for: mostly each other's commit, for some milliseconds."""
 
 
 def _files_left() -> int:
@@ -43,7 +52,7 @@ def _files_left() -> int:
 
 
 class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's threaded worker, with threads that fetch their own work (Linux only)."""
+    """gunicorn's threaded worker, with a loop in front of the threads (Linux only)."""
 
     def __init__(self, *words: Any, **options: Any) -> None:
         super().__init__(*words, **options)
@@ -52,9 +61,8 @@ class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def init_process(self) -> None:
         """Begin to serve; returns when the process is to end."""
         self._epoll = select.epoll()
-        self._open: set[TConn] = set()
-        self._idle: dict[int, TConn] = {}
-        """By file descriptor, the longest idle first. Whoever takes one out owns it."""
+        self._threads: SimpleQueue[int] = SimpleQueue()
+        """Their file descriptors; one whose connection was closed meanwhile finds another, or none."""
         super().init_process()
 
     def get_thread_pool(self) -> None:
@@ -70,31 +78,41 @@ class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def run(self) -> None:
         """Accept and serve until told to end, then finish what is under way."""
-        self._at_most = min(self.worker_connections, max(1, _files_left() - _SPARE_FILES))
+        at_most = min(self.worker_connections, max(1, _files_left() - _SPARE_FILES))
+        self._connections = Connections(self._epoll, self.balance, at_most)
         listeners = {listener.fileno(): listener for listener in self.sockets}
         for fd, listener in listeners.items():
             listener.setblocking(False)
             self._epoll.register(fd, _NEXT_NEW)
         self.balance.say(0)
+        self._loop = Loop(partial(self.log.exception, "a connection broke its turn in the loop"))
+        # TLS and HTTP/2 without it begin with words of their own, which gunicorn reads.
+        self._reads = not self.cfg.is_ssl and self.cfg.http2_cleartext not in {"prior-knowledge", "both"}
+        self._epoll.register(self._loop.fileno(), select.EPOLLIN)
         for number in range(self.cfg.threads):
-            threading.Thread(target=self._serve, args=(listeners,), name=f"serve-{number}", daemon=True).start()
+            threading.Thread(target=self._work, name=f"serve-{number}", daemon=True).start()
+        for number in range(_ELSEWHERE):
+            threading.Thread(target=self._work_elsewhere, name=f"elsewhere-{number}", daemon=True).start()
+        threading.Thread(target=self._serve, args=(listeners,), name="loop", daemon=True).start()
         while self.alive and self.is_parent_alive():
-            self.notify()
-            self._close_idle(time.monotonic())
+            # A process whose loop hangs is to be ended by gunicorn's master.
+            if self._loop.has_turned():
+                self.notify()
+            self._connections.close_idle(time.monotonic())
             self._pause(_TICK_S)
         for fd, listener in listeners.items():
             self._epoll.unregister(fd)
             listener.close()
-        self.balance.leave()
+        self._connections.take_no_more()
         self._finish(time.monotonic())
 
     def _finish(self, began: float) -> None:
         """Let requests under way end; answers say from now on that their connection closes."""
-        while self._open and time.monotonic() < began + self.cfg.graceful_timeout:
+        while self._connections.are_open() and time.monotonic() < began + self.cfg.graceful_timeout:
             self.notify()
             now = time.monotonic()
             # A sender may be about to use a connection that it was told would stay.
-            self._close_idle(now if now < began + STOP_KEEPALIVE_LINGER else float("inf"))
+            self._connections.close_idle(now, all_of_them=now >= began + STOP_KEEPALIVE_LINGER)
             self._pause(_STOPPING_TICK_S)
 
     def _pause(self, seconds: float) -> None:
@@ -104,45 +122,153 @@ class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 os.read(self.PIPE[0], 4096)
 
     def _serve(self, listeners: dict[int, socket.socket]) -> None:
+        """Begin requests, and go on with those that can."""
+        here = self._loop
+        here.enter()
         while True:
-            for fd, _ in self._epoll.poll(maxevents=1):
-                try:
-                    if fd in listeners:
-                        self._accept(fd, listeners[fd])
-                    elif (connection := self._idle.pop(fd, None)) is not None:
-                        self._answer(fd, connection)
-                except Exception:
-                    self.log.exception("a connection broke its thread's turn")
+            for fd, _ in self._epoll.poll(here.pause_s(), maxevents=_AT_ONCE):
+                if fd == here.fileno():
+                    here.heard()
+                elif fd in listeners:
+                    here.begin(partial(self._welcome, fd, listeners[fd]))
+                elif (connection := self._connections.take_idle(fd)) is not None:
+                    here.begin(partial(self._begin, fd, connection))
+            here.go_on()
+
+    def _work(self) -> None:
+        """Serve what may wait."""
+        while True:
+            fd = self._threads.get()
+            connection = self._connections.take_given(fd)
+            if connection is None:
+                continue
+            try:
+                self._answer(fd, connection)
+            except Exception:
+                self.log.exception("a connection broke its thread's turn")
+
+    def _work_elsewhere(self) -> None:
+        """Do what requests in the loop wait for; behind no connection that keeps a thread."""
+        while True:
+            self._loop.jobs.get()()
+
+    def _welcome(self, fd: int, listener: socket.socket) -> None:
+        """Take one connection, or leave it for a moment to a process that has fewer."""
+        if self.balance.is_turn_of_another(self._connections.are_open()):
+            self._loop.later(_OTHERS_TURN_S, partial(self._accept, fd, listener))
+        else:
+            self._accept(fd, listener)
 
     def _accept(self, fd: int, listener: socket.socket) -> None:
-        """Take one connection, and let whichever thread is free, of this process or another, take the next."""
+        """Take one connection, if another process hasn't, and listen for the next."""
         if not self.alive:
             return
-        if self.balance.is_turn_of_another(len(self._open)):
-            time.sleep(_OTHERS_TURN_S)
+        again_in_s = 0.0
         try:
-            accepted, address = listener.accept()
+            if self._connections.have_room():
+                accepted, address = listener.accept()
+                self._connections.begin(Connection(self.cfg, accepted, address, listener.getsockname()))
+            else:
+                again_in_s = _AGAIN_S
         except BlockingIOError:
-            return  # another process was quicker
+            pass  # another process was quicker
         except OSError as error:
             # Any other is of this one connection: its sender gave up, or the network did (accept(2)). Linux says
             # EMFILE where nobody waits, too.
             if error.errno in _SHORT and select.select([fd], [], [], 0)[0]:
-                self._close_longest_idle()
-                time.sleep(_AGAIN_S)
-            return
+                self._connections.close_longest_idle()
+                again_in_s = _AGAIN_S
         finally:
-            with suppress(OSError, ValueError):  # stopped meanwhile
-                self._epoll.modify(fd, _NEXT_NEW)  # tells at once of what is still there
-        while len(self._open) >= self._at_most and self._close_longest_idle():
-            pass
-        connection = TConn(self.cfg, accepted, address, listener.getsockname())
-        connection.data_ready = True  # it is only ever read when there is something
-        self._open.add(connection)
-        self.balance.say(len(self._open))
-        self._await(accepted.fileno(), connection, select.epoll.register)
+            if again_in_s:
+                self._loop.later(again_in_s, partial(self._listen, fd))
+            else:
+                self._listen(fd)
 
-    def _answer(self, fd: int, connection: TConn) -> None:
+    def _listen(self, fd: int) -> None:
+        with suppress(OSError, ValueError):  # stopped meanwhile
+            self._epoll.modify(fd, _NEXT_NEW)  # tells at once of what is still there
+
+    def _begin(self, fd: int, connection: Connection) -> None:
+        """Read what has come, and serve it."""
+        if not self._reads:
+            self._give(fd, connection)
+            return
+        try:
+            data = connection.sock.recv(SMALL, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            self._connections.wait(fd, connection)
+            return
+        except OSError:
+            data = b""
+        if not data or connection.is_closing:
+            # One answer is on its way, and nobody reads what else is sent; too much of that resets the connection.
+            connection.drained += len(data)
+            if data and connection.drained < DRAINED:
+                self._connections.wait(fd, connection)
+            else:
+                self._connections.close(connection)
+            return
+        try:
+            self._look(fd, connection, data)
+        except BaseException:
+            self._connections.close(connection)
+            raise
+
+    def _look(self, fd: int, connection: Connection, data: bytes) -> None:
+        """Serve here what is a small request for the door, once it is here as a whole, and all else in a thread."""
+        if len(data) < connection.lacks:
+            self._hold(fd, connection, data, connection.lacks - len(data))
+            return
+        while data:
+            data = connection.take_held() + data
+            missing = lacks(data)
+            if missing:
+                self._hold(fd, connection, data, missing)
+                return
+            connection.init()
+            connection.parser.unreader.unread(data)
+            if missing is None:
+                self._give(fd, connection)
+                return
+            if not self._serve_whole(connection):
+                self._linger(fd, connection)
+                return
+            # What was sent ahead.
+            data = connection.parser.unreader.take_buffered()
+            if data:
+                loop.let_others_first()
+        self._connections.wait(fd, connection)
+
+    def _hold(self, fd: int, connection: Connection, data: bytes, missing: int) -> None:
+        """Keep what has come of a request, and wait for more of it."""
+        if not connection.held:
+            connection.timeout = time.monotonic() + WHOLE_S
+        connection.held += data
+        connection.lacks = missing
+        self._connections.wait(fd, connection)
+
+    def _give(self, fd: int, connection: Connection) -> None:
+        """Let a thread serve a connection's next request."""
+        self._connections.give(fd, connection)
+        self._threads.put(fd)
+
+    def _serve_whole(self, connection: Connection) -> bool:
+        """Do what gunicorn's ``handle`` does, with a socket that never waits; tell whether the connection stays.
+
+        A sender that doesn't read its answers is closed once the kernel takes no more of them.
+        """
+        request = None
+        try:
+            connection.sock.setblocking(False)
+            request = next(connection.parser)
+            return bool(self.handle_request(request, connection) and connection.parser.finish_body())
+        except (NoMoreData, StopIteration, OSError) as error:
+            self.log.debug("Closing connection. %r", error)
+        except Exception as error:  # noqa: BLE001  # as gunicorn does: whatever it is, its sender is told
+            self.handle_error(request, connection.sock, connection.client, error)
+        return False
+
+    def _answer(self, fd: int, connection: Connection) -> None:
         keep = False
         try:
             keep = self.handle(connection)
@@ -151,43 +277,20 @@ class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
                 keep = self.handle(connection)
         finally:
             if keep:
-                self._await(fd, connection, select.epoll.modify)
+                self._connections.wait(fd, connection)
             else:
-                self._close(connection, graceful=True)
+                self._linger(fd, connection)
 
-    def _await(self, fd: int, connection: TConn, arm: Callable[[select.epoll, int, int], None]) -> None:
-        """Let whichever thread is free serve the connection's next request."""
-        connection.set_timeout()
-        self._idle[fd] = connection
-        with suppress(OSError):  # closed meanwhile: at the limit, or while stopping
-            arm(self._epoll, fd, _ONE_REQUEST)
-
-    def _close_idle(self, now: float) -> None:
-        for fd, seen in list(self._idle.items()):
-            if seen.timeout > now:
-                continue
-            connection = self._idle.pop(fd, None)
-            if connection is None:
-                continue
-            if connection.timeout > now:
-                # It was used in between, or is another; its wake-up may have come to nothing just now.
-                self._idle[fd] = connection
-                with suppress(OSError):
-                    self._epoll.modify(fd, _ONE_REQUEST)
-            else:
-                self._close(connection)
-
-    def _close_longest_idle(self) -> bool:
-        """Make room for a new connection; tell whether there was one to close."""
-        for fd in list(self._idle):
-            connection = self._idle.pop(fd, None)
-            if connection is not None:
-                self._close(connection)
-                return True
-        return False
-
-    def _close(self, connection: TConn, *, graceful: bool = False) -> None:
-        self._open.discard(connection)
-        if self.alive:
-            self.balance.say(len(self._open))
-        connection.close(graceful=graceful)
+    def _linger(self, fd: int, connection: Connection) -> None:
+        """Close a connection once its sender has: what still comes would reset it, and the answer (RFC 9112, 9.6)."""
+        if not self._reads:
+            self._connections.close(connection, graceful=True)
+            return
+        try:
+            connection.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self._connections.close(connection)
+            return
+        connection.is_closing = True
+        connection.timeout = time.monotonic() + LINGER_S
+        self._connections.wait(fd, connection)

@@ -100,7 +100,7 @@ class Tiercel:
                 self._publish(job, lane, dispatch.priority)
         self._reserve.took(lane, len(taken))
         behind = waits and len(taken) >= (max(0, window - total) if at_most is None else at_most)
-        few = total + len(taken) < _OPEN_BELOW
+        few = total + len(taken) < _OPEN_BELOW[lane]
         if lane is Lane.HIGH:
             self._reserve.look(behind=behind or not few, out=total, given=len(taken), now=now)
         crowded = max(out.values(), default=0) >= window * _CROWDED

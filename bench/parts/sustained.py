@@ -27,6 +27,8 @@ from bench.target import NotRunning
 from bench.volley import Load, run
 
 _SAMPLE_S = 0.25
+_SAMPLES = 60
+"""In a long run so many are enough: each is a query, and the larger the backlog the dearer."""
 _NOISE, _NOISE_S, _GROWTH = 20, 0.05, 0.005
 """What a backlog may grow by from the middle third of a run to the last: 20 events, those of 0.05 s, and 0.5 %."""
 _ALSO_AT = (0.1, 0.25, 0.5, 0.75, 0.9)
@@ -146,7 +148,7 @@ def hold(subject: Subject, rate: float, seconds: float) -> Hold:
     requests = list(subject.stream.ready(count))
     load = Load(subject.host, subject.port, iter(requests), seconds, len(requests) / seconds)
     since = time.time()
-    with _watched(subject, load, count / max(len(requests), 1)) as backlog:
+    with _watched(subject, load, count / max(len(requests), 1), max(_SAMPLE_S, seconds / _SAMPLES)) as backlog:
         run(load)
         seen = list(backlog)
     growth = grown(seen, seconds)
@@ -158,16 +160,16 @@ def hold(subject: Subject, rate: float, seconds: float) -> Hold:
 
 
 @contextmanager
-def _watched(subject: Subject, load: Load, events: float) -> Iterator[list[tuple[float, float]]]:
-    """Note, four times a second, how long the load runs and how many of its events are due and not applied.
+def _watched(subject: Subject, load: Load, events: float, every_s: float) -> Iterator[list[tuple[float, float]]]:
+    """Note, again and again, how long the load runs and how many of its events are due and not applied.
 
-    ``events`` is how many a request brings, on average.
+    ``events`` is how many a request brings, on average, ``every_s`` how often.
     """
     seen: list[tuple[float, float]] = []
     done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(_SAMPLE_S):
+        while not done.wait(every_s):
             if load.began:
                 unanswered = max(0, load.due() - load.answered) * events
                 seen.append((time.monotonic() - load.began, unanswered + subject.behind()))

@@ -95,9 +95,7 @@ def test_a_frozen_database_is_503_and_everything_goes_on_afterwards(system: Syst
     assert shop.event(accepted)["outcome"] in {"applied", "unchanged"}
 
 
-def test_senders_that_stop_in_the_middle_of_a_request_hold_the_door_for_seconds_only(
-    system: System, shop: Shop
-) -> None:
+def test_senders_that_stop_in_the_middle_of_a_request_hold_up_no_other(system: System, shop: Shop) -> None:
     address = ("127.0.0.1", int(system.url.rpartition(":")[2]))
     lines = [f"POST /webhooks/{shop.name} HTTP/1.1", "Host: x", "Content-Type: application/json", "Content-Length: 9"]
     head = "\r\n".join([*lines, "", "{"])
@@ -106,11 +104,5 @@ def test_senders_that_stop_in_the_middle_of_a_request_hold_the_door_for_seconds_
         for number in range(threads + 16):
             half = open_ones.enter_context(socket.create_connection(address))
             half.sendall(head.encode() if number % 2 else b"P")
-
-        def answered() -> bool:
-            try:
-                return shop.send("price.updated", price("after")).status_code in {200, 202}
-            except requests.RequestException:
-                return False
-
-        wait_for(answered, bool, timeout_s=110)
+        assert shop.send("price.updated", price("after")).status_code == 202
+        assert requests.get(f"{system.url}/livez", timeout=20).status_code == 200

@@ -228,3 +228,15 @@ def test_an_interrupted_roll_back_leaves_no_open_transaction(table: Engine, monk
         connection.execute(INSERT, {"n": 2})
         assert count(table) == 1
     one.dispose()
+
+
+def test_where_none_is_made_in_place_one_that_was_ended_is_unavailable_and_the_next_is_new(table: Engine) -> None:
+    one = make_engine(table.url.render_as_string(hide_password=False), pool_size=1, reconnects=False)
+    with statement(one) as connection:
+        backends = [connection.execute(BACKEND).scalar_one()]
+    end(table, backends)
+    with pytest.raises(Unavailable), statement(one) as connection:
+        connection.execute(COUNT)
+    with statement(one) as connection:
+        assert connection.execute(BACKEND).scalar_one() not in backends
+    one.dispose()

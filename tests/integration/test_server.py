@@ -2,6 +2,7 @@
 
 import os
 import resource
+import select
 import signal
 import socket
 import subprocess
@@ -9,7 +10,7 @@ import sys
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -84,12 +85,11 @@ def answers(connection: socket.socket, count: int = 1) -> list[tuple[str, bool]]
 
 
 def has_answered(port: int) -> bool:
-    """Tell whether the server answers; when it does it knows of no connection any more."""
+    """Tell whether the server answers; when it does it hears of this connection's end before it accepts two more."""
     try:
         with connect(port) as probe:
-            probe.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            while probe.recv(65_536):
-                pass
+            probe.sendall(request("probe", "/webhooks/x"))
+            answers(probe)
     except ConnectionRefusedError:
         return False
     return True
@@ -110,36 +110,114 @@ def is_closed(connection: socket.socket) -> bool:
         return True
 
 
-def test_a_connection_serves_one_request_after_another_also_those_sent_ahead(serve: Serve) -> None:
+# What the loop serves, and what a thread does.
+both = pytest.mark.parametrize("path", ["/webhooks/x", "/"])
+
+
+@both
+def test_a_connection_serves_one_request_after_another_also_those_sent_ahead(serve: Serve, path: str) -> None:
     _, port = serve()
     with connect(port) as one, connect(port) as other:
         for number in range(20):
             for connection in (one, other):
-                connection.sendall(request(f"n{number}"))
+                connection.sendall(request(f"n{number}", path))
                 assert answers(connection) == [(f"n{number}", True)]
-        one.sendall(b"".join(request(f"ahead {number}") for number in range(10)))
+        one.sendall(b"".join(request(f"ahead {number}", path) for number in range(10)))
         assert answers(one, 10) == [(f"ahead {number}", True) for number in range(10)]
 
 
-def test_a_request_may_come_in_pieces_and_waits_for_nobody(serve: Serve) -> None:
+@both
+def test_a_request_may_come_in_pieces_and_waits_for_nobody(serve: Serve, path: str) -> None:
     _, port = serve()
     with connect(port) as slow, connect(port) as quick, connect(port):
-        for piece in request("in pieces"):
+        for piece in request("in pieces", path):
             slow.sendall(bytes([piece]))
             if piece == ord("\n"):
-                quick.sendall(request("quick"))
+                quick.sendall(request("quick", path))
                 assert answers(quick) == [("quick", True)]
         assert answers(slow) == [("in pieces", True)]
 
 
-def test_more_connections_than_threads_are_served(serve: Serve) -> None:
+@both
+def test_more_connections_than_threads_are_served(serve: Serve, path: str) -> None:
     _, port = serve()
     with ExitStack() as opened:
         connections = [opened.enter_context(connect(port)) for _ in range(40)]
         for _ in range(3):
             for number, connection in enumerate(connections):
-                connection.sendall(request(str(number)))
+                connection.sendall(request(str(number), path))
             assert [answers(connection) for connection in connections] == [[(str(n), True)] for n in range(40)]
+
+
+def test_what_is_not_one_whole_request_is_a_threads_and_answered_all_the_same(serve: Serve) -> None:
+    _, port = serve()
+    chunked = b"POST /webhooks/x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\n\r\n"
+    with connect(port) as connection:
+        for sent, body in (
+            (chunked, ""),
+            (request("large" * 10_000, "/webhooks/x"), "large" * 10_000),
+            (b"POST /webhooks/x HTTP/1.1\r\nHost: x\r\n\r\n", ""),
+            (request("whole", "/webhooks/x") + request("and more", "/webhooks/x")[:-3], "whole"),
+            (b"ore", "and more"),
+        ):
+            connection.sendall(sent)
+            assert answers(connection) == [(body, True)]
+        connection.sendall(b"POST /webhooks/x HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 400 ")
+        assert is_closed(connection)
+
+
+def test_requests_for_the_door_that_stop_half_way_keep_no_thread_and_end_in_their_time(serve: Serve) -> None:
+    _, port = serve()
+    whole = request("in two pieces", "/webhooks/x")
+    with ExitStack() as opened, connect(port) as quick:
+        halves = [opened.enter_context(connect(port)) for _ in range(20)]
+        for number, half in enumerate(halves):
+            half.sendall(whole[: -number - 1])
+        for path in ("/webhooks/x", "/"):
+            quick.sendall(request("quick", path))
+            assert answers(quick) == [("quick", True)]
+        # None of them has ended, not even in its time.
+        assert select.select(halves, [], [], 0)[0] == []
+        halves[0].sendall(whole[-1:])
+        halves[0].settimeout(20)
+        assert answers(halves[0]) == [("in two pieces", True)]
+        for half in halves[1:]:
+            half.settimeout(20)
+            assert half.recv(65_536) == b""
+
+
+def test_connections_that_wait_for_a_thread_make_room_at_the_limit(serve: Serve) -> None:
+    _, port = serve("--worker-connections", "6")
+    with ExitStack() as opened:
+        # Half a request for anything else keeps one of the four threads, or waits for one.
+        halves = [opened.enter_context(connect(port)) for _ in range(10)]
+        for half in halves:
+            with suppress(ConnectionError):
+                half.sendall(b"G")
+        quick = opened.enter_context(connect(port))
+        quick.sendall(request("quick", "/webhooks/x"))
+        assert answers(quick) == [("quick", True)]
+        assert [is_closed(half) for half in halves].count(True) >= 5
+
+
+def test_a_sender_that_reads_no_answers_is_closed_and_keeps_nobody_waiting(serve: Serve) -> None:
+    _, port = serve()
+    with socket.socket() as deaf, connect(port) as quick:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", port))
+        deaf.setblocking(False)
+        one = request("x" * 8_000, "/webhooks/x")
+
+        def was_closed() -> bool:
+            with suppress(BlockingIOError):
+                deaf.send(one)
+            quick.sendall(request("quick", "/webhooks/x"))
+            assert answers(quick) == [("quick", True)]
+            return False
+
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            wait_until(was_closed)
 
 
 def who_answers(port: int, connections: int) -> Counter[int]:
@@ -197,6 +275,41 @@ def test_at_the_limit_one_idle_connection_makes_room(serve: Serve) -> None:
         assert [is_closed(connection) for connection in connections].count(True) == 1
 
 
+def test_at_the_limit_those_go_first_that_have_their_last_answer(serve: Serve) -> None:
+    _, port = serve("--worker-connections", "5")
+    with ExitStack() as opened:
+        connections = [opened.enter_context(connect(port)) for _ in range(4)]
+        for connection in connections:
+            connection.sendall(request("x"))
+            assert answers(connection) == [("x", True)]
+        answered = opened.enter_context(connect(port))
+        answered.sendall(b"POST /webhooks/x HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        while answered.recv(65_536):
+            pass
+        newest = opened.enter_context(connect(port))
+        newest.sendall(request("new"))
+        assert answers(newest) == [("new", True)]
+        assert not any(map(is_closed, connections))
+
+
+def test_at_the_limit_no_request_that_has_come_is_closed_unread(serve: Serve) -> None:
+    process, port = serve("--worker-connections", "5")
+    (child,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
+    with ExitStack() as opened:
+        longest, *silent = [opened.enter_context(connect(port)) for _ in range(5)]
+        for connection in (longest, *silent):
+            connection.sendall(request("x", "/webhooks/x"))
+            assert answers(connection) == [("x", True)]
+        os.kill(child, signal.SIGSTOP)
+        newest = opened.enter_context(connect(port))
+        longest.sendall(request("longest", "/webhooks/x"))
+        newest.sendall(request("new", "/webhooks/x"))
+        os.kill(child, signal.SIGCONT)
+        assert answers(longest) == [("longest", True)]
+        assert answers(newest) == [("new", True)]
+        assert [is_closed(connection) for connection in silent].count(True) == 1
+
+
 def test_however_many_connections_come_files_are_left_for_what_a_request_needs(serve: Serve) -> None:
     _, port = serve(preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128)))
     with ExitStack() as silent:
@@ -226,7 +339,8 @@ def test_where_files_run_short_all_the_same_the_longest_idle_connections_go(serv
 
 def test_stopping_finishes_what_is_under_way_and_says_that_the_connection_closes(serve: Serve, tmp_path: Path) -> None:
     process, port = serve()
-    with connect(port) as busy, connect(port) as idle:
+    with connect(port) as busy, connect(port) as idle, connect(port) as half:
+        half.sendall(request("half", "/webhooks/x")[:-2])
         idle.sendall(request("before"))
         assert answers(idle) == [("before", True)]
         busy.sendall(request("slow", "/slow"))
@@ -235,6 +349,8 @@ def test_stopping_finishes_what_is_under_way_and_says_that_the_connection_closes
         wait_until(lambda: not is_open(port))
         idle.sendall(request("while stopping"))
         assert answers(idle) == [("while stopping", False)]
+        half.sendall(b"lf")
+        assert answers(half) == [("half", False)]
         ((body, _),) = answers(busy)
         assert body == "slow"
     assert process.wait(timeout=20) == 0

@@ -7,14 +7,20 @@ process. What all processes let in is at most one lease each above the budget.
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from app.web import loop
 from app.web.limits.buckets import Bucket, Grant
 from app.web.limits.shared import SharedBuckets
 
 _LEASE_S = 0.1
 _ASK_AGAIN_S = 0.1
 """After a refusal the buckets aren't asked for so long: a flood that is refused must not become one of questions."""
+
+
+class _Spent(Exception):
+    """Nothing is left of a lease."""
 
 
 @dataclass(slots=True)
@@ -26,6 +32,28 @@ class _Lease:
     by: Bucket | None = None
     terms: object = None
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def spend(self, count: int, terms: object) -> Grant | None:
+        """Spend what is left, or refuse as the buckets have just done.
+
+        Raises:
+            _Spent: they have to be asked.
+        """
+        if self.terms is not terms and self.terms != terms:
+            self.left, self.closed_until = 0, 0.0
+        self.terms = terms
+        if self.left >= count:
+            self.left -= count
+            return None
+        now = time.monotonic()
+        if now < self.closed_until:
+            return Grant(0, max(0.0, self.ready_at - now), self.by)
+        raise _Spent
+
+    def give_back(self, count: int) -> None:
+        """Take back what was spent."""
+        with self.lock:
+            self.left += count
 
 
 class Leases:
@@ -43,16 +71,23 @@ class Leases:
         A lease ends when it was taken under other terms.
         """
         lease = self._leases.get(key) or self._leases.setdefault(key, _Lease())
+        # Whoever asks Redis for the next one holds the lock meanwhile.
+        if lease.lock.acquire(blocking=False):
+            try:
+                return lease.spend(count, terms)
+            except _Spent:
+                pass
+            finally:
+                lease.lock.release()
+        return loop.elsewhere(lambda: self._renew(lease, count, buckets, terms))
+
+    def _renew(
+        self, lease: _Lease, count: int, buckets: Callable[[], Sequence[Bucket]], terms: object
+    ) -> Grant | None:
         with lease.lock:
-            if lease.terms is not terms and lease.terms != terms:
-                lease.left, lease.closed_until = 0, 0.0
-            lease.terms = terms
-            if lease.left >= count:
-                lease.left -= count
-                return None
+            with suppress(_Spent):
+                return lease.spend(count, terms)
             now = time.monotonic()
-            if now < lease.closed_until:
-                return Grant(0, max(0.0, lease.ready_at - now), lease.by)
             asked = buckets()
             need = count - lease.left
             most = min(min(bucket.per_s, bucket.burst) for bucket in asked)
@@ -68,8 +103,7 @@ class Leases:
         """Return tokens that were spent on something that is refused after all."""
         lease = self._leases.get(key)
         if lease is not None:
-            with lease.lock:
-                lease.left += count
+            loop.elsewhere(lambda: lease.give_back(count))
 
     def closed(self, key: Hashable) -> Grant | None:
         """Return the refusal that a key was given a moment ago, or None."""

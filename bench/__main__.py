@@ -76,7 +76,7 @@ def _measure(console: Console, words: argparse.Namespace, sizes: Sizes, load_bef
     results = Results(describe(target, load_before), asdict(sizes))
     chosen = words.part or [name for name in PARTS if name != "growth" or not words.running]
     with senders(target, {"bench": ("standard", {})}) as (made, _):
-        system = System(target, Stream(made["bench"]))
+        system = System(target, Stream(made["bench"]), tiercel_home())
         for name, part in PARTS.items():
             if name not in chosen:
                 continue

@@ -18,7 +18,6 @@ from app.messages import queue_name
 from app.models import Lane, Status
 from bench.events import Stream
 from bench.target import NotRunning, Sender, Target
-from config.settings import tiercel_home
 from deploy.local import procfile
 from deploy.local.processes import wait_until
 
@@ -51,6 +50,7 @@ class System:
 
     target: Target
     stream: Stream
+    home: Path
 
     @property
     def label(self) -> str:
@@ -110,9 +110,8 @@ class System:
 
     def processes(self) -> dict[str, list[psutil.Process]]:
         """Return the living processes of each line of the Procfile, and `make up` itself."""
-        home = tiercel_home()
         # Each line of the Procfile runs in a session of its own, whose leader's pid is kept there.
-        records = {name: home / "run" / name for name in procfile.read(_ROOT / "Procfile")}
+        records = {name: self.home / "run" / name for name in procfile.read(_ROOT / "Procfile")}
         leaders = {int(file.read_text().split()[0]): name for name, file in records.items() if file.is_file()}
         found: dict[str, list[psutil.Process]] = {name: [] for name in records}
         for pid in psutil.pids():
@@ -120,7 +119,7 @@ class System:
                 if name := leaders.get(os.getsid(pid)):
                     found[name].append(psutil.Process(pid))
         with suppress(OSError, ValueError, psutil.NoSuchProcess):
-            found["make up"] = [psutil.Process(int((home / "lock").read_text()))]
+            found["make up"] = [psutil.Process(int((self.home / "lock").read_text()))]
         return found
 
     def pss_mb(self) -> dict[str, float]:

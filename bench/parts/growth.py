@@ -1,13 +1,15 @@
 """Owns what a full table costs: the same measurements on an empty inbox and on one with millions of ended events.
 
-The rows are made in the database itself, as a month of events would have left them. Only for a private system: they
-are not taken away again.
+Both run at once, each a whole private system, and are measured in turn: over the time that filling takes, a machine
+changes by more than what is looked for. The rows are made in the database itself, as a month of events would have left
+them, and are not taken away again.
 """
 
+import os
 import shutil
-import statistics
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import gettempdir
@@ -15,17 +17,21 @@ from tempfile import gettempdir
 import psycopg2
 from sqlalchemy import text
 
-from bench.figures import Bound, Figure, Point, Results, Series, point
+from bench.events import Stream
+from bench.figures import Bound, Results, Series, point
 from bench.parts import drain, idle, ingest, sustained
 from bench.parts.sizes import Sizes
+from bench.private import private_system
 from bench.progress import tell
 from bench.system import System
-from bench.target import NotRunning
+from bench.target import NotRunning, find_target, senders
 
 _CHUNK = 200_000
 _BYTES_A_ROW = 2500
 """With indexes and the log of writing them, generously."""
 _SHARE = 0.9
+_MS = " ms"
+"""What such a name ends with is better below."""
 _EVENTS = """
 INSERT INTO event (id, source_id, external_id, type, entity_type, entity_id, operation, version, fingerprint, state,
                    fact, payload, data_pointer, lane, priority, status, outcome, received_at, due_at, dispatched_at,
@@ -52,41 +58,66 @@ FROM generate_series(%(first)s, %(last)s) n, source s WHERE s.name = %(source)s
 
 def measure(system: System, sizes: Sizes, results: Results) -> None:
     """Add each value on the full table over its value on the empty one, and the picture of cost over size."""
-    steps = [0, sizes.growth_rows // 100, sizes.growth_rows // 10, sizes.growth_rows]
-    found: dict[str, dict[int, list[float]]] = {}
-    filled = 0
-    for rows in steps:
-        tell(f"the same on {rows:,} rows")
-        if rows > filled:
+    steps = [sizes.growth_rows // 100, sizes.growth_rows // 10, sizes.growth_rows]
+    kept: dict[str, dict[int, list[float]]] = {}
+    few = replace(sizes, peers=False, rounds=1)
+    with another_system() as empty:
+        filled = 0
+        for rows in steps:
+            tell(f"beside each other: an empty inbox, and one of {rows:,} rows")
             fill(system, filled, rows, sizes.growth_rows)
             filled = rows
-        for name, values in _values(system, sizes).items():
-            found.setdefault(name, {})[rows] = values
-    first, last = steps[0], steps[-1]
-    for name, by_rows in found.items():
-        better_below = name.endswith(" ms")
-        for rows in (first, last):
-            unit = "ms" if better_below else "/s"
-            results.add("growth", f"{name.removesuffix(' ms')}, {rows:,} rows before", unit, by_rows[rows])
-        empty, full = statistics.median(by_rows[first]), statistics.median(by_rows[last])
-        share = empty / full if better_below else full / empty
-        results.figures.append(
-            Figure("growth", f"{name.removesuffix(' ms')}: kept", "times", [share], Bound(at_least=_SHARE))
-        )
-    results.series["cost-over-rows"] = _picture(found)
+            found: dict[str, list[tuple[float, float]]] = {}
+            # The steps on the way are for the picture.
+            for _ in range(sizes.rounds if rows == steps[-1] else 1):
+                for take in (_ingest, _sustained, _drain, _idle):
+                    without, beside = take(empty, few), take(system, few)
+                    for name, value in without.items():
+                        found.setdefault(name, []).append((value, beside[name]))
+            for name, pairs in found.items():
+                kept.setdefault(name, {})[rows] = [_kept(name, *pair) for pair in pairs]
+    for name, pairs in found.items():
+        for count, values in zip((0, filled), zip(*pairs, strict=True), strict=True):
+            unit = "ms" if name.endswith(_MS) else "/s"
+            results.add("growth", f"{name.removesuffix(_MS)}, {count:,} rows before", unit, values)
+        title = f"{name.removesuffix(_MS)}: kept"
+        results.add("growth", title, "times", kept[name][filled], Bound(at_least=_SHARE))
+    results.series["cost-over-rows"] = _picture(kept)
 
 
-def _values(system: System, sizes: Sizes) -> dict[str, list[float]]:
-    few = replace(sizes, peers=False)
-    held = [sustained.highest(system, few, sizes.start_per_s) for _ in range(min(sizes.rounds, 3))]
-    quiet = [idle.one_round(system, sizes)[1] for _ in range(sizes.rounds)]
-    return {
-        "ingest": ingest.rate_alone(system, few),
-        "sustained": [one.rate for one in held],
-        "drain": [drain.one_round(system, sizes.drain_events) for _ in range(sizes.rounds)],
-        "idle, accepted → applied p50 ms": [one.p50 for one in quiet],
-        "idle, accepted → applied p99 ms": [one.p99 for one in quiet],
-    }
+@contextmanager
+def another_system() -> Iterator[System]:
+    """Start a second private system beside the one that is measured; this process stays pointed at the first."""
+    with ExitStack() as stack:
+        before = dict(os.environ)
+        home = stack.enter_context(private_system())
+        target = find_target()
+        os.environ.clear()
+        os.environ.update(before)
+        made, _ = stack.enter_context(senders(target, {"bench": ("standard", {})}))
+        yield System(target, Stream(made["bench"]), home)
+
+
+def _kept(name: str, without: float, beside: float) -> float:
+    above, below = (without, beside) if name.endswith(_MS) else (beside, without)
+    return above / below if below else 0.0
+
+
+def _ingest(system: System, sizes: Sizes) -> dict[str, float]:
+    return {"ingest": ingest.rate_alone(system, sizes)[0]}
+
+
+def _sustained(system: System, sizes: Sizes) -> dict[str, float]:
+    return {"sustained": sustained.highest(system, sizes, sizes.start_per_s).rate}
+
+
+def _drain(system: System, sizes: Sizes) -> dict[str, float]:
+    return {"drain": drain.one_round(system, sizes.drain_events)}
+
+
+def _idle(system: System, sizes: Sizes) -> dict[str, float]:
+    _, applied = idle.one_round(system, sizes)
+    return {f"idle, accepted → applied p50{_MS}": applied.p50, f"idle, accepted → applied p99{_MS}": applied.p99}
 
 
 def fill(system: System, first: int, last: int, rows: int) -> None:
@@ -124,14 +155,12 @@ def _await_quiet(system: System) -> None:
         time.sleep(0.5)
 
 
-def _picture(found: dict[str, dict[int, list[float]]]) -> Series:
+def _picture(kept: dict[str, dict[int, list[float]]]) -> Series:
     """Return everything relative to the empty table: 1 costs nothing."""
-    lines: dict[str, list[Point]] = {}
-    for name, by_rows in found.items():
-        base = statistics.median(by_rows[0])
-        for rows, values in by_rows.items():
-            shares = [base / value if name.endswith(" ms") else value / base for value in values if value]
-            lines.setdefault(name.removesuffix(" ms"), []).append(point(max(rows, 1000), shares))
+    lines = {
+        name.removesuffix(_MS): [point(rows, shares) for rows, shares in by_rows.items()]
+        for name, by_rows in kept.items()
+    }
     return Series(
         "What is kept of each value as the table grows",
         "events in the table",

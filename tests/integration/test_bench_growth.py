@@ -1,6 +1,7 @@
 """That the rows with which `make bench` fills the inbox are what ended events leave behind."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from sqlalchemy import Engine, func, select, text
 
@@ -14,10 +15,12 @@ from bench.target import Target, senders
 from config.settings import Settings
 
 
-def test_grown_rows_look_like_a_month_of_ended_events(settings: Settings, engine: Engine, vault: Vault) -> None:
+def test_grown_rows_look_like_a_month_of_ended_events(
+    settings: Settings, engine: Engine, vault: Vault, tmp_path: Path
+) -> None:
     target = Target("127.0.0.1", settings.port, engine, vault, settings)
     with senders(target, {"grown": ("standard", {})}) as (made, _):
-        system = System(target, Stream(made["grown"]))
+        system = System(target, Stream(made["grown"]), tmp_path)
         growth.fill(system, 0, 100, 400)
         growth.fill(system, 100, 400, 400)
         assert system.behind() == 0

@@ -46,6 +46,8 @@ def receive(name: str) -> Response:
     endpoint = door.endpoint(name, fails)
     try:
         body = read_body()
+        if request.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
+            raise ContentTypeUnsupported("the body must come as it is signed: no Content-Encoding is taken")
         if not is_json(request.mimetype) and request.mimetype not in endpoint.kind.content_types:
             raise ContentTypeUnsupported
     except Rejected:
@@ -81,16 +83,24 @@ def read_body() -> bytes:
     Raises:
         BodyTooLarge, BodyMalformed: it is too large, or broken off.
     """
+    most = current_app.config["MAX_CONTENT_LENGTH"]
+    source = request.environ["wsgi.input"]
     try:
-        return request.get_data()
+        body = request.get_data()
+        # Of what comes in chunks werkzeug reads so much, and says nothing of the rest.
+        if request.content_length is None and len(body) >= most and source.read(1):
+            raise RequestEntityTooLarge
     except RequestEntityTooLarge:
         # Read on for a while: a connection closed on unread bytes would be reset before the sender sees the answer.
-        with contextlib.suppress(OSError):
-            request.environ["wsgi.input"].read(2 * current_app.config["MAX_CONTENT_LENGTH"])
-        raise BodyTooLarge from None
+        with contextlib.suppress(OSError, ParseException):
+            source.read(2 * most)
+        raise BodyTooLarge(f"the body may have {most:,} bytes at most") from None
     except (OSError, ParseException) as error:
         # gunicorn's way to say that the chunks of a body aren't chunks, or that the sender is gone.
         raise BodyMalformed("the body can't be read") from error
+    if len(body) < (request.content_length or 0):
+        raise BodyMalformed("the body ended early")
+    return body
 
 
 def is_json(mimetype: str) -> bool:

@@ -14,7 +14,7 @@ from app import tracing
 from app.bare import statement, work
 from app.db import make_engine
 from app.endpoints import Endpoint
-from app.errors import SecretMissing, SignatureInvalid, SourceNotReady, Unavailable
+from app.errors import Rejected, SecretMissing, SignatureInvalid, SourceNotReady, Unavailable
 from app.exposition import Exposition
 from app.inbox.ids import new_event_id
 from app.inbox.prepare import NewEvent, prepare
@@ -151,11 +151,17 @@ class Receiver:
         if parts is None:
             incoming = kind.normalise(request, secrets, endpoint.config, endpoint.name)
             return [self._prepared(endpoint, incoming, request.received_at)], False
-        found = [kind.normalise(part, secrets, endpoint.config, endpoint.name) for part in parts]
         # Ids made in one millisecond have no order; where two events of a batch share a key, the first is to stand.
-        ids = sorted(new_event_id() for _ in found)
-        each = zip(found, ids, strict=True)
-        return [self._prepared(endpoint, incoming, request.received_at, made) for incoming, made in each], True
+        ids = sorted(new_event_id() for _ in parts)
+        events = []
+        for number, (part, made) in enumerate(zip(parts, ids, strict=True), 1):
+            try:
+                incoming = kind.normalise(part, secrets, endpoint.config, endpoint.name)
+                events.append(self._prepared(endpoint, incoming, request.received_at, made))
+            except Rejected as error:
+                error.args = (f"event {number} of {len(parts)}: {error}",)
+                raise
+        return events, True
 
     def _verify(self, endpoint: Endpoint, request: Request, secrets: Sequence[str]) -> None:
         paths = endpoint.kind.key_paths(request)

@@ -108,6 +108,12 @@ def test_another_content_type_is_415(client: FlaskClient, inbox: Inbox, content_
     assert (response.status_code, problem(response)) == (415, "content-type-unsupported")
 
 
+def test_a_compressed_body_is_415(client: FlaskClient, inbox: Inbox) -> None:
+    response = post(client, inbox, body(), content_encoding="gzip")
+    assert (response.status_code, problem(response)) == (415, "content-type-unsupported")
+    assert post(client, inbox, body(), content_encoding="identity").status_code == 202
+
+
 @pytest.mark.parametrize("content_type", ["application/json; charset=utf-8", "application/vnd.shop+json"])
 def test_every_json_content_type_is_json(client: FlaskClient, inbox: Inbox, content_type: str) -> None:
     assert post(client, inbox, body(), content_type=content_type).status_code == 202

@@ -175,6 +175,14 @@ def test_a_batch_with_one_bad_event_is_refused_whole(
     assert inbox.sql("SELECT count(*) FROM event_key") == [(0,)]
 
 
+def test_of_a_batch_that_is_refused_the_answer_says_which_event_it_was(client: FlaskClient, inbox: Inbox) -> None:
+    add(inbox, "cloudevents")
+    events = [cloudevent(1), {"specversion": "1.0"}, cloudevent(3)]
+    response = client.post("/webhooks/cloudevents", data=json.dumps(events), headers=CLOUD)
+    assert response.json is not None
+    assert response.json["detail"].startswith("event 2 of 3: ")
+
+
 def test_a_batch_that_the_database_refuses_leaves_nothing(client: FlaskClient, inbox: Inbox) -> None:
     add(inbox, "cloudevents")
     inbox.sql("ALTER TABLE event ADD CONSTRAINT no_sku_3 CHECK (entity_id <> 'sku-3') NOT VALID")

@@ -101,7 +101,34 @@ def test_an_errors_type_leads_to_what_it_means(client: FlaskClient) -> None:
     assert 'href="/docs/limits"' in page.text or "/docs/limits#" in page.text
 
 
-@pytest.mark.parametrize("name", ["nothing", "README", "..%2fREADME", "decisions", "problems.md", "a" * 200, "%00"])
+def test_every_link_and_picture_of_every_page_leads_somewhere(client: FlaskClient) -> None:
+    docs = reference.PAGE.parent
+    names = [str(page.relative_to(docs).with_suffix("")) for page in docs.rglob("*.md")]
+    assert {"performance", "runbooks/README", "decisions/0001-postgresql-is-the-truth"} <= set(names)
+    for name in names:
+        page = client.get(f"/docs/{name}")
+        assert page.status_code == 200, name
+        for link in re.findall(r'(?:src|href)="([^"#]+)', page.text):
+            if not link.startswith("https://"):
+                assert link.startswith("/docs/"), (name, link)
+                assert client.get(link).status_code == 200, (name, link)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nothing",
+        "README",
+        "decisions/..%2Fapi",
+        "pictures/../../README.md",
+        "images/no.png",
+        "..%2fREADME",
+        "decisions",
+        "problems.md",
+        "a" * 200,
+        "%00",
+    ],
+)
 def test_no_other_file_is_served(client: FlaskClient, name: str) -> None:
     assert client.get(f"/docs/{name}").status_code == 404
     assert client.get(f"/docs/assets/{name}").status_code == 404

@@ -3,6 +3,7 @@
 The pages come from this release's own files; nothing of them says which release it is.
 """
 
+import posixpath
 import re
 from functools import cache
 from importlib import resources
@@ -21,7 +22,9 @@ from app.web.api.described import described
 
 blueprint = Blueprint("pages", __name__)
 _DOCS = Path(__file__).parents[3] / "docs"
-_NAME = re.compile(r"[a-z0-9-]{1,60}")
+_NAME = re.compile(r"(?:(?:decisions|runbooks)/)?[A-Za-z0-9-]{1,100}")
+_PICTURE = re.compile(r"(?:pictures|images)/[a-z0-9-]{1,60}\.(svg|png)")
+_PICTURES = {"svg": "image/svg+xml", "png": "image/png"}
 _ASSETS = {
     "swagger-ui.css": ("css", "text/css"),
     "swagger-ui-bundle.js": ("js", "text/javascript"),
@@ -39,6 +42,7 @@ _PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Tie
 """
 _CSS = """body{max-width:46rem;margin:2rem auto;padding:0 1rem;font:1rem/1.5 system-ui,sans-serif}
 code,pre{font-family:ui-monospace,monospace;font-size:.9em}pre{overflow:auto;padding:.7rem;background:#8881}
+img{max-width:100%}
 table{border-collapse:collapse}td,th{border:1px solid #8886;padding:.2rem .5rem;text-align:left;vertical-align:top}
 """
 POLICY = (
@@ -65,13 +69,16 @@ def show_api() -> Response:
     return _page(_SWAGGER)
 
 
-@blueprint.get("/docs/<name>")
-@described("documentation", {200: {"html": "a page"}}, problems={404}, public=True)
+@blueprint.get("/docs/<path:name>")
+@described("documentation", {200: {"html": "a page, or a picture of one"}}, problems={404}, public=True)
 def show_page(name: str) -> Response:
     """Show a page of the documentation, such as `problems`, to which the `type` of an error leads."""
+    picture = _PICTURE.fullmatch(name)
+    if picture and (_DOCS / name).is_file():
+        return _with_policy(Response((_DOCS / name).read_bytes(), content_type=_PICTURES[picture[1]]))
     if not _NAME.fullmatch(name) or not (_DOCS / f"{name}.md").is_file():
         raise NotFound
-    return _page(_PAGE.format(title=name.replace("-", " "), body=_rendered(name)))
+    return _page(_PAGE.format(title=Path(name).name.replace("-", " "), body=_rendered(name)))
 
 
 @blueprint.get("/docs/assets/<name>")
@@ -94,7 +101,10 @@ def _asset(folder: str, name: str) -> bytes:
 
 
 def _page(text: str) -> Response:
-    response = Response(text, content_type="text/html; charset=utf-8")
+    return _with_policy(Response(text, content_type="text/html; charset=utf-8"))
+
+
+def _with_policy(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = POLICY
     return response
 
@@ -107,7 +117,7 @@ def _rendered(name: str) -> str:
         if token.type == "heading_open":
             token.attrSet("id", _anchor(following.content))
         for child in token.children or ():
-            _lead(child)
+            _lead(child, name)
     rendered: Any = markdown.renderer.render(tokens, markdown.options, {})
     return str(rendered)
 
@@ -117,8 +127,14 @@ def _anchor(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", title.replace("`", "").lower()).replace(" ", "-")
 
 
-def _lead(token: Token) -> None:
-    """Make a link to another page of docs/ lead to where that is served."""
-    link = re.fullmatch(r"([a-z0-9-]+)\.md(#.*)?", str(token.attrs.get("href", "")))
-    if token.type == "link_open" and link:
-        token.attrSet("href", url_for("pages.show_page", name=link[1]) + (link[2] or ""))
+def _lead(token: Token, page: str) -> None:
+    """Make a link from a page to another of docs/, or to its picture, lead to where that is served."""
+    attribute = {"link_open": "href", "image": "src"}.get(token.type, "")
+    path, mark, anchor = str(token.attrs.get(attribute, "")).partition("#")
+    found = posixpath.normpath(posixpath.join(posixpath.dirname(page), path))
+    if found.endswith(".md"):
+        found = found.removesuffix(".md")
+    elif not _PICTURE.fullmatch(found):
+        return
+    if _NAME.fullmatch(found) or _PICTURE.fullmatch(found):
+        token.attrSet(attribute, url_for("pages.show_page", name=found) + mark + anchor)

@@ -42,13 +42,19 @@ class Accepted(Shape):
     lane: LaneName
 
 
+class AcceptedOfBatch(Accepted):
+    """What became of one event of a batch."""
+
+    kept: Literal["new", "duplicate", "conflict"]
+
+
 class AcceptedBatch(Shape):
     """What became of a batch, in the order of the request."""
 
     accepted: int
     duplicates: int
     conflicts: int
-    events: list[Accepted]
+    events: list[AcceptedOfBatch]
 
 
 class Event(Shape):

@@ -34,6 +34,17 @@ class Sender:
     config: Config
 
 
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What is sent; None is what the kind's example has."""
+
+    type: str | None
+    data: JsonValue
+    body: bytes | None
+    content_type: str | None
+    key: str | None
+
+
 @click.command(
     "send", epilog="""Example: tiercel send shop --type price.updated --data '{"id":"1","amount":"9.90"}'"""
 )
@@ -43,6 +54,7 @@ class Sender:
     "--data", "data_given", metavar="JSON|@FILE|-", help="The sender's object, put into the kind's envelope."
 )
 @click.option("--body", "body_given", metavar="JSON|@FILE|-", help="The whole body, sent to the byte.")
+@click.option("--content-type", metavar="TYPE", help="With --body: its media type, such as application/x-ndjson.")
 @click.option("--url", metavar="URL", help="The receiver.  [default: http://127.0.0.1:$PORT]")
 @click.option("--id", "key", metavar="KEY", help="The idempotency key; default: a new one each.")
 @click.option("--count", type=click.IntRange(1, 100_000), default=1, show_default=True, help="How many.")
@@ -55,6 +67,7 @@ def command(  # noqa: PLR0913  # an option each
     type_: str | None,
     data_given: str | None,
     body_given: str | None,
+    content_type: str | None,
     url: str | None,
     key: str | None,
     count: int,
@@ -70,6 +83,8 @@ def command(  # noqa: PLR0913  # an option each
     given.one_standard_input(data_given, body_given, secret_given, config)
     if data_given is not None and body_given is not None:
         raise click.UsageError("--data and --body exclude each other")
+    if content_type is not None and body_given is None:
+        raise click.UsageError("--content-type needs --body")
     if kind is not None and secret_given is None:
         raise click.UsageError("--kind needs --secret")
     if config is not None and kind is None:
@@ -83,7 +98,7 @@ def command(  # noqa: PLR0913  # an option each
         sender = Sender(KINDS[kind], secret, endpoints.check_config(KINDS[kind], given.config(config)))
     else:
         sender = known(settings, name, secret)
-    _send(sender, target, type_, data, body, key, count)
+    _send(sender, target, Sent(type_, data, body, content_type, key), count)
 
 
 def target_of(url: str, name: str) -> str:
@@ -117,23 +132,24 @@ def known(settings: Settings, name: str, secret: str | None) -> Sender:
         return Sender(KINDS[found.kind], secret, endpoints.check_config(KINDS[found.kind], found.config))
 
 
-def _send(  # noqa: PLR0913  # what the options say
-    sender: Sender, target: str, type_: str | None, data: JsonValue, body: bytes | None, key: str | None, count: int
-) -> None:
+def _send(sender: Sender, target: str, sent: Sent, count: int) -> None:
     maker = bodies.MAKERS.get(sender.kind.name)
-    type_ = type_ or (maker.default_type if maker else "example.updated")
+    type_ = sent.type or (maker.default_type if maker else "example.updated")
     refused = 0
     with requests.Session() as http:
         # Nothing of the environment: a proxy has no business on loopback, and ~/.netrc would replace Authorization.
         http.trust_env = False
         for number in range(1, count + 1):
-            own_key, now = key or f"msg_{uuid.uuid4().hex}", time.time()
-            made = body
+            own_key, now = sent.key or f"msg_{uuid.uuid4().hex}", time.time()
+            made = sent.body
             if made is None:
-                wanted = Wanted(own_key, type_, data, number, now, sender.secret, sender.config)
+                wanted = Wanted(own_key, type_, sent.data, number, now, sender.secret, sender.config)
                 made = bodies.body(sender.kind.name, wanted)
             headers = sender.kind.sign(Outgoing(own_key, type_, made, now), sender.secret, sender.config)
-            answer = post(http, target, made, {"content-type": "application/json", **headers})
+            headers = {"content-type": "application/json", **headers}
+            if sent.content_type is not None:
+                headers["content-type"] = sent.content_type
+            answer = post(http, target, made, headers)
             click.echo(_line(answer))
             refused += not 200 <= answer.status_code < 300  # noqa: PLR2004  # RFC 9110, section 15.3
     if refused:

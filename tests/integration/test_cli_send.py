@@ -181,6 +181,28 @@ def test_as_many_are_sent_as_were_asked_for_each_with_its_own_key(receiver: str,
     assert {one["entity_id"] for one in from_json("events", "list")} == {"example-1", "example-2", "example-3"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "content_type", "body"),
+    [
+        ("standard", "application/x-ndjson", b'{"type":"a.b","data":{"id":1}}\n{"type":"a.b","data":{"id":2}}\n'),
+        (
+            "cloudevents",
+            "application/cloudevents-batch+json",
+            b'[%b,{"specversion":"1.0","id":"2","source":"/s","type":"a.b","data":{"id":2}}]'
+            % b'{"specversion":"1.0","id":"1","source":"/s","type":"a.b","data":{"id":1}}',
+        ),
+    ],
+)
+def test_a_batch_is_sent_as_what_it_is(  # noqa: PLR0913  # fixtures
+    receiver: str, engine: Engine, vault: Vault, tmp_path: Path, kind: str, content_type: str, body: bytes
+) -> None:
+    _add(engine, vault, kind)
+    (tmp_path / "batch").write_bytes(body)
+    words = ("send", "sender", "--url", receiver, "--body", f"@{tmp_path / 'batch'}", "--content-type", content_type)
+    status, _, answer = ok(*words).partition(" ")
+    assert (status, json.loads(answer)["accepted"]) == ("202", 2)
+
+
 def test_an_answer_that_is_not_2xx_is_shown_and_fails(receiver: str, inbox: Inbox) -> None:
     refused_body = run("send", "shop", "--url", receiver, "--body", "{")
     assert (refused_body.exit_code, refused_body.stdout[:4]) == (1, "400 ")
@@ -219,6 +241,7 @@ def test_a_receiver_that_is_not_there_is_one_line(inbox: Inbox) -> None:
         ("--url", "http://[::1"),
         ("--url", "127.0.0.1:8000"),
         ("--count", "0"),
+        ("--content-type", "application/x-ndjson"),
     ],
 )
 def test_words_that_make_no_sense_are_a_usage_error(inbox: Inbox, words: tuple[str, ...]) -> None:

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from bench.machine import describe
 from bench.parts import ceilings, drain, growth, idle, ingest, memory, sustained
 from bench.parts.sizes import QUICK, Sizes
 from bench.private import private_system
+from bench.progress import tell
 from bench.system import System
 from bench.target import NotRunning, find_target, senders
 from config.settings import tiercel_home
@@ -39,21 +40,46 @@ PARTS: dict[str, Part] = {
     "growth": growth.measure,
 }
 _STOPPED = 130
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def number(word: str) -> float:
+        value = kind(word)
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{word} isn't a number above 0")
+        return value
+
+    number.__name__ = kind.__name__  # for argparse: "invalid int value"
+    return number
+
+
+def _file(word: str) -> Path:
+    """Return where a file can be written; it is looked at before hours go into what it shall hold."""
+    path = Path(word)
+    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise argparse.ArgumentTypeError(f"{word} can't be written")
+    return path
 
 
 def _words(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=str(__doc__).partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description="Measure Tiercel in a private system, beside peers and ceilings (docs/performance.md).",
+    )
     parser.add_argument("--part", action="append", choices=PARTS, help="only this one; may be said several times")
     parser.add_argument("--quick", action="store_true", help="small sizes, to try whether everything runs")
     parser.add_argument("--running", action="store_true", help="measure the running make up of TIERCEL_HOME instead")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was found there")
+    parser.add_argument("--json", type=_file, metavar="FILE", help="write everything that was found there")
     for field in fields(Sizes):
         if field.name == "peers":
             parser.add_argument("--no-peers", dest="peers", action="store_false", default=None, help="ours alone")
         else:
-            kind = int if isinstance(field.default, int) else float
+            kind = _positive(int if isinstance(field.default, int) else float)
             name = f"--{field.name.replace('_', '-')}"
-            parser.add_argument(name, type=kind, metavar="N", help=f"(without --quick {field.default:,})")
+            quick = getattr(QUICK, field.name)
+            meaning = f"{field.metadata['meaning']} ({field.default:,}; with --quick {quick:,})"
+            parser.add_argument(name, type=kind, metavar="N", help=meaning)
     return parser.parse_args(arguments)
 
 
@@ -109,14 +135,23 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     except KeyboardInterrupt:
         return _STOPPED
+    if words.quick:
+        # Whether everything runs was the question.
+        results.figures = [replace(figure, bound=None) for figure in results.figures]
     show(console, results)
     return 1 if results.missed() or results.notes else 0
 
 
 def _stop(*_: object) -> None:
+    for number in _STOPS:
+        signal.signal(number, signal.SIG_IGN)
+    with suppress(OSError):  # the terminal may be gone
+        tell("stopping; what was started is ended and removed (once is enough, it may take 20 s)")
     raise KeyboardInterrupt
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _stop)
+    for number in _STOPS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, or a shell's background
+            signal.signal(number, _stop)
     sys.exit(main(sys.argv[1:]))

@@ -35,6 +35,7 @@ MIX = {"price.updated": 10, "segment.updated": 30, "log.recorded": 60}
 _PROBE_S = 0.05
 _END_S = 120.0
 _POLL_S = 0.002
+_MOST = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,16 +259,26 @@ def _show(console: Console, report: Report) -> None:
             )
 
 
+def _mix(word: str) -> list[int]:
+    parts = [int(part) for part in word.split("/") if part.isdigit()]
+    if word.count("/") != len(MIX) - 1 or len(parts) != len(MIX) or sum(parts) != 100:  # noqa: PLR2004  # percent
+        raise argparse.ArgumentTypeError(f"{word} isn't three percentages that add up to 100, as 10/30/60")
+    return parts
+
+
 def main() -> int:
     """Measure, show, and return the exit status: 1 where a bound doesn't hold or something is lost."""
     parser = argparse.ArgumentParser(prog="python -m bench.latency", description="Measure a running Tiercel.")
     parser.add_argument("--rate", type=float, default=200.0, help="requests a second (%(default)g)")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long (%(default)g)")
-    parser.add_argument("--mix", default="/".join(map(str, MIX.values())), help="high/medium/low in %% (%(default)s)")
+    mix = "/".join(map(str, MIX.values()))
+    parser.add_argument("--mix", type=_mix, default=mix, help="high/medium/low in %% (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON only")
     words = parser.parse_args()
+    if not (words.rate > 0 and 1 <= words.rate * words.seconds <= _MOST):
+        parser.error(f"--rate times --seconds must be from 1 to {_MOST:,} requests")
     console = Console(width=None if sys.stdout.isatty() else 100)
-    report = Report(words.rate, words.seconds, [int(part) for part in words.mix.split("/")])
+    report = Report(words.rate, words.seconds, words.mix)
     try:
         target = find_target()
         wanted: dict[str, tuple[str, dict[str, object]]] = {"idle": ("standard", {}), "steady": ("standard", {})}

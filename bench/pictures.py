@@ -14,6 +14,9 @@ def main(results: Path, folder: Path) -> int:
     except (OSError, ValueError) as error:
         sys.stderr.write(f"bench.pictures: {error}\n")
         return 1
+    if not found:
+        sys.stderr.write(f"bench.pictures: {results} has nothing to draw: ceilings, sustained and growth do\n")
+        return 1
     folder.mkdir(parents=True, exist_ok=True)
     for name, series in found.items():
         (folder / f"{name}.svg").write_text(draw(series))

@@ -1,26 +1,28 @@
 """Owns how long and how much each part measures."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def _size(default: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"meaning": meaning})
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """What a run measures; the defaults are for figures that mean something."""
 
-    rounds: int = 5
-    ingest_s: float = 5.0
-    idle_events: int = 400
-    idle_per_s: float = 20.0
-    probe_s: float = 10.0
-    """How long a rate is tried on the way to the highest one."""
-    hold_s: float = 60.0
-    """How long the highest one is held."""
-    start_per_s: float = 1000.0
-    """Where that search begins."""
-    drain_events: int = 100_000
-    ceiling_s: float = 3.0
-    memory_events: int = 1_000_000
-    growth_rows: int = 1_000_000
+    rounds: int = _size(5, "rounds of everything; a figure is their median")
+    ingest_s: float = _size(5.0, "seconds for which each door is loaded, a round")
+    idle_events: int = _size(400, "events sent one by one for the latency")
+    idle_per_s: float = _size(20.0, "of those a second")
+    probe_s: float = _size(10.0, "seconds for which a rate is tried on the way to the highest one")
+    hold_s: float = _size(60.0, "seconds for which the highest one is held")
+    start_per_s: float = _size(1000.0, "events a second at which that search begins")
+    drain_events: int = _size(100_000, "events that wait before they are drained")
+    ceiling_s: float = _size(3.0, "seconds for each ceiling")
+    memory_events: int = _size(1_000_000, "events over which memory is watched")
+    growth_rows: int = _size(1_000_000, "rows of the full table")
     peers: bool = True
 
 

@@ -75,11 +75,14 @@ def measure(system: System, sizes: Sizes, results: Results) -> None:
     theirs: list[float] = []
     high_p99: dict[str, list[float]] = {_ALONE: [], _TOGETHER: [], _ASKED: []}
     for number in range(sizes.rounds):
+        tell(f"the highest rate, {_ALONE}")
         ours.append(highest(system, sizes, ours[-1].rate if number else sizes.start_per_s))
         high_p99[_ALONE].append(_high_p99(system, ours[-1]))
+        tell(f"the highest rate, {_TOGETHER}")
         with _logs_together(system.stream):
             together.append(highest(system, sizes, together[-1].rate if number else ours[-1].rate * 1.5))
             high_p99[_TOGETHER].append(_high_p99(system, together[-1]))
+            tell(_ASKED)
             asked.append(hold(system, _ASKED_PER_S, sizes.hold_s))
             high_p99[_ASKED].append(_high_p99(system, asked[-1]))
         if sizes.peers:
@@ -193,6 +196,7 @@ def grown(seen: Sequence[tuple[float, float]], seconds: float) -> float:
 
 
 def _latency(system: System, sizes: Sizes, top: float) -> Series:
+    tell("latency at parts of the highest rate, for the picture")
     lines: dict[str, list[Point]] = {}
     for share in (*_ALSO_AT, 1.0):
         rate, rounds = top * share, []

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from app.sources.kind import Config
-from bench import pictures
+from bench import latency, pictures
+from bench.__main__ import main as bench_main
 from bench.chart import axis, draw
 from bench.events import Stream
 from bench.figures import Bound, Figure, Results, Series, number, point, ratios, read_series
@@ -135,6 +136,46 @@ def test_another_file_gives_no_pictures(tmp_path: Path) -> None:
     file = tmp_path / "other.json"
     file.write_text("{}")
     assert pictures.main(file, tmp_path) == 1
+
+
+def test_results_without_a_series_are_said_to_have_nothing_to_draw(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "results.json").write_text(Results({}, {}).to_json())
+    assert pictures.main(tmp_path / "results.json", tmp_path / "made") == 1
+    assert "has nothing to draw" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong"),
+    [
+        (["--rounds", "0"], "0 isn't a number above 0"),
+        (["--ingest-s", "nan"], "nan isn't a number above 0"),
+        (["--hold-s", "inf"], "inf isn't a number above 0"),
+        (["--rounds", "1.5"], "invalid int value"),
+        (["--json", "/nowhere/results.json"], "can't be written"),
+        (["--json", "/"], "can't be written"),
+    ],
+)
+def test_the_bench_starts_nothing_with_words_that_it_cannot_take(
+    capsys: pytest.CaptureFixture[str], words: list[str], wrong: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        bench_main(words)
+    assert ended.value.code == 2
+    assert wrong in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["--mix=50/50", "--mix=50/50/1", "--mix=a/b/c", "--rate=0", "--seconds=0.001"])
+def test_latency_takes_no_words_that_mean_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["bench.latency", words])
+    with pytest.raises(SystemExit) as ended:
+        latency.main()
+    assert ended.value.code == 2
+    assert "error: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("log", [True, False])

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -93,12 +94,11 @@ def test_a_body_in_chunks_ends_at_the_limit_or_is_413(
     url: str, inbox: Inbox, settings: Settings, more: bytes, status: int
 ) -> None:
     text = event(1).ljust(settings.max_body_bytes)
-    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
     chunks = iter([text.encode(), more] if more else [text.encode()])
-    headers = signed(inbox.secret, text, 1)
-    connection.request("POST", "/webhooks/shop", chunks, headers, encode_chunked=True)
-    assert connection.getresponse().status == status
-    connection.close()
+    with closing(http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)) as connection:
+        headers = signed(inbox.secret, text, 1)
+        connection.request("POST", "/webhooks/shop", chunks, headers, encode_chunked=True)
+        assert connection.getresponse().status == status
     assert inbox.sql("SELECT count(*) FROM event WHERE external_id = 'msg_1'") == [(int(status == 202),)]
 
 

@@ -14,6 +14,7 @@ import pytest
 import requests
 import yaml
 from dotenv import dotenv_values
+from sqlalchemy import Engine, text
 
 from app.messages import queue_name
 from app.models import Lane
@@ -163,6 +164,13 @@ def test_gunicorn_accepts_its_configuration(services: dict[str, str]) -> None:
     assert settings["worker_class"] == "app.web.server.EpollWorker"
     assert settings["preload_app"] == "False"
     assert settings["control_socket_disable"] == "True"
+
+
+def test_whole_pages_in_the_servers_log_are_compressed_where_it_can(engine: Engine) -> None:
+    with engine.connect() as connection:
+        query = text("SELECT setting, enumvals FROM pg_settings WHERE name = 'wal_compression'")
+        setting, known = connection.execute(query).one()
+    assert setting == "lz4" or "lz4" not in (known or ())
 
 
 def test_flower_does_not_start_without_a_password(services: dict[str, str], tmp_path: Path) -> None:

@@ -79,8 +79,8 @@ def when_ready(server: Any) -> None:
     """Bound how long a read from a sender, or a write to it, may take: accepted sockets inherit it (socket(7)).
 
     Without it a sender that stops in the middle of a request, or reads no answers, holds a thread for as long as it
-    likes. One that sends a
-    byte now and then still can: a proxy that buffers requests belongs in front of a public door.
+    likes. One that sends a byte now and then still can: a proxy that buffers requests belongs in front of a public
+    door.
     """
     for listener in server.LISTENERS:
         for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):

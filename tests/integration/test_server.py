@@ -84,6 +84,15 @@ def answers(connection: socket.socket, count: int = 1) -> list[tuple[str, bool]]
     return found
 
 
+def answered(opened: ExitStack, port: int, count: int, path: str = "/") -> list[socket.socket]:
+    """Return so many connections that are open at once, each with an answer and idle."""
+    connections = [opened.enter_context(connect(port)) for _ in range(count)]
+    for connection in connections:
+        connection.sendall(request("x", path))
+        assert answers(connection) == [("x", True)]
+    return connections
+
+
 def has_answered(port: int) -> bool:
     """Tell whether the server answers; when it does it hears of this connection's end before it accepts two more."""
     try:
@@ -265,10 +274,7 @@ def test_an_idle_connection_is_closed_in_its_time(serve: Serve) -> None:
 def test_at_the_limit_one_idle_connection_makes_room(serve: Serve) -> None:
     _, port = serve("--worker-connections", "5")
     with ExitStack() as opened:
-        connections = [opened.enter_context(connect(port)) for _ in range(5)]
-        for connection in connections:
-            connection.sendall(request("x"))
-            assert answers(connection) == [("x", True)]
+        connections = answered(opened, port, 5)
         newest = opened.enter_context(connect(port))
         newest.sendall(request("new"))
         assert answers(newest) == [("new", True)]
@@ -278,13 +284,10 @@ def test_at_the_limit_one_idle_connection_makes_room(serve: Serve) -> None:
 def test_at_the_limit_those_go_first_that_have_their_last_answer(serve: Serve) -> None:
     _, port = serve("--worker-connections", "5")
     with ExitStack() as opened:
-        connections = [opened.enter_context(connect(port)) for _ in range(4)]
-        for connection in connections:
-            connection.sendall(request("x"))
-            assert answers(connection) == [("x", True)]
-        answered = opened.enter_context(connect(port))
-        answered.sendall(b"POST /webhooks/x HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
-        while answered.recv(65_536):
+        connections = answered(opened, port, 4)
+        last = opened.enter_context(connect(port))
+        last.sendall(b"POST /webhooks/x HTTP/1.1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        while last.recv(65_536):
             pass
         newest = opened.enter_context(connect(port))
         newest.sendall(request("new"))
@@ -296,10 +299,7 @@ def test_at_the_limit_no_request_that_has_come_is_closed_unread(serve: Serve) ->
     process, port = serve("--worker-connections", "5")
     (child,) = map(int, Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split())
     with ExitStack() as opened:
-        longest, *silent = [opened.enter_context(connect(port)) for _ in range(5)]
-        for connection in (longest, *silent):
-            connection.sendall(request("x", "/webhooks/x"))
-            assert answers(connection) == [("x", True)]
+        longest, *silent = answered(opened, port, 5, "/webhooks/x")
         os.kill(child, signal.SIGSTOP)
         newest = opened.enter_context(connect(port))
         longest.sendall(request("longest", "/webhooks/x"))

@@ -116,8 +116,12 @@ def _drain(system: System, sizes: Sizes) -> dict[str, float]:
 
 
 def _idle(system: System, sizes: Sizes) -> dict[str, float]:
-    _, applied = idle.one_round(system, sizes)
-    return {f"idle, accepted → applied p50{_MS}": applied.p50, f"idle, accepted → applied p99{_MS}": applied.p99}
+    response, applied = idle.one_round(system, sizes)
+    return {
+        f"idle, response p50{_MS}": response.p50,
+        f"idle, accepted → applied p50{_MS}": applied.p50,
+        f"idle, accepted → applied p99{_MS}": applied.p99,
+    }
 
 
 def fill(system: System, first: int, last: int, rows: int) -> None:

@@ -36,7 +36,8 @@ bench: ## measure everything in a private system, beside peers and ceilings (hou
 	@SERVERS=1 deploy/bootstrap.sh bench
 	$(PY) -m bench $(ARGS)
 
-soak: runtime ## beside a running `make up`: 50,000 mutated requests to every kind, and what must still hold
+soak: runtime ## beside a running `make up`: any verified body is kept; 50,000 mutated requests, and what must still hold
+	$(PY) -m bench.soak.kept
 	$(PY) -m bench.soak.fuzz $(ARGS)
 
 soak-routes: runtime ## beside a running `make up`: 100,000 made-up requests to every route, and what must still hold
@@ -54,8 +55,9 @@ fences: dev ## take each fence out of a copy of the code and show the test that 
 schema-fuzz: dev ## at least 20,000 made-up requests to every route, with keys of each scope and none
 	SCHEMA_FUZZ_CALLS=20000 $(PY) -m pytest tests/integration/test_openapi_fuzz.py -s $(ARGS)
 
-reference: dev ## write docs/api-reference.md from what the routes say about themselves
+reference: dev ## write docs/api-reference.md from what the routes say about themselves, docs/catalogues.md from the catalogues
 	$(PY) -m app.web.api.reference
+	$(PY) -m deploy.catalogues
 
 test-versions: dev ## integration and acceptance tests on old and new servers (root on Debian; debootstrap)
 	@deploy/versions.sh

@@ -31,6 +31,7 @@ class Action(StrEnum):
     EVENT_MOVED = "event.moved"
     EVENTS_MOVED = "events.moved"
     EVENT_RELEASED = "event.released"
+    EVENTS_RELEASED = "events.released"
     EVENTS_REPLAYED = "events.replayed"
     REPLAY_STOPPED = "replay.stopped"
     CONFLICT_RESOLVED = "conflict.resolved"

@@ -64,6 +64,13 @@ class Endpoint:
     updated_at: datetime
     limit: Limit | None = None
     """None: as the settings say."""
+    left: bool = False
+    """Whether it is disabled since its sender left for good."""
+
+    @property
+    def takes_events(self) -> bool:
+        """Whether what is sent to it is stored, if only to be kept until it is enabled again."""
+        return self.enabled or (self.kind.keeps_while_disabled and not self.left)
 
     def valid_secrets(self, now: datetime) -> list[str]:
         """Return the secrets that are valid now: at most two, the newest first."""
@@ -95,7 +102,7 @@ def add(session: Session, vault: Vault, name: str, kind_name: str, secret: str, 
     if kind is None:
         raise ConfigInvalid(f"no kind {kind_name!r}; there are {', '.join(sorted(KINDS))}")
     kind.check_secret(secret)
-    options = check_config(kind, config).model_dump(mode="json", exclude_unset=True)
+    options = check_config(kind, config).model_dump(mode="json", by_alias=True, exclude_unset=True)
     source = session.scalars(select(Source).filter_by(name=name).with_for_update()).one_or_none()
     if source is None:
         source = Source(name=name, revision=0)
@@ -183,6 +190,21 @@ def set_weight(session: Session, name: str, weight: int) -> Source:
     return source
 
 
+def configure(session: Session, name: str, changes: dict[str, Any]) -> Source:
+    """Change a source's options: those that are given, the others stay; None takes one away.
+
+    Raises:
+        SourceUnknown, ConfigInvalid: no such source, or an option is unknown or has a value that can't be.
+    """
+    source = find(session, name)
+    merged = {option: value for option, value in {**source.config, **changes}.items() if value is not None}
+    config = check_config(KINDS[source.kind], merged)
+    source.config = config.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    _changed(source)
+    audit.record(session, Action.SOURCE_CHANGED, f"source:{name}", options=sorted(changes))
+    return source
+
+
 def disable(source: Source) -> None:
     """Disable a source: its endpoint takes nothing until it is enabled again."""
     source.enabled = False
@@ -203,7 +225,9 @@ def enable(session: Session, name: str) -> Source:
 
 
 def switch_off(session: Session, name: str) -> Source:
-    """Switch a source off, as a person's decision: it answers 410, at once and everywhere; what came before goes on.
+    """Switch a source off, as a person's decision, at once and everywhere; what came before goes on.
+
+    It answers 503, so that its sender tries again; a kind that keeps events while disabled stores them quarantined.
 
     Raises:
         SourceUnknown: no such source.
@@ -268,7 +292,7 @@ def changed_since(session: Session, vault: Vault, since: datetime) -> tuple[list
     newest = since
     for source in session.scalars(select(Source).where(Source.updated_at >= since)):
         newest = max(newest, source.updated_at)
-        endpoint = None if source.removed_at else _endpoint(source, vault)
+        endpoint = None if source.removed_at else ready(source, vault)
         if endpoint is None:
             gone.append(source.name)
         else:
@@ -276,7 +300,8 @@ def changed_since(session: Session, vault: Vault, since: datetime) -> tuple[list
     return live, gone, newest
 
 
-def _endpoint(source: Source, vault: Vault) -> Endpoint | None:
+def ready(source: Source, vault: Vault) -> Endpoint | None:
+    """Return a source ready to verify and map with, or None where this release can't use it."""
     try:
         kind = KINDS[source.kind]
         return Endpoint(
@@ -289,6 +314,7 @@ def _endpoint(source: Source, vault: Vault) -> Endpoint | None:
             revision=source.revision,
             updated_at=source.updated_at,
             limit=_limit(source),
+            left=not source.enabled and source.leaving_since is not None,
         )
     except (KeyError, ConfigInvalid, VaultUnusable) as error:
         # One source that can't be read must not close the door for the others.

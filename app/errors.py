@@ -20,8 +20,8 @@ class SourceUnknown(Rejected):
     """No source of this name."""
 
 
-class SourceDisabled(Rejected):
-    """This source is disabled."""
+class SourceLeft(Rejected):
+    """The sender of this source has left, so it takes nothing any more."""
 
 
 class BodyTooLarge(Rejected):
@@ -75,6 +75,10 @@ class Transient(TiercelError):
 
 class Unavailable(Transient):
     """A service that this needs doesn't answer."""
+
+
+class SourceDisabled(Transient):
+    """This source is disabled."""
 
 
 class SourceNotReady(Transient):

@@ -19,6 +19,19 @@ class Operation(IntEnum):
     DELETE = 3
 
 
+class Completeness(IntEnum):
+    """How much of its entity an event's data describes."""
+
+    COMPLETE = 0
+    """Everything: what the data lacks isn't there any more."""
+    PARTIAL = 1
+    """Some of it: what the data lacks is unchanged."""
+    DIFFERENCE = 2
+    """What changed, relative to a state that the data doesn't give."""
+    THIN = 3
+    """Ids only: the sender has to be asked for the rest."""
+
+
 class Clock(Enum):
     """What a version counts."""
 
@@ -68,6 +81,13 @@ class Incoming:
     """Top-level fields that differ between attempts of one delivery; left out of the fingerprint."""
     reuses_ids: bool = False
     """Whether the sender gives a deleted id to a new entity: then a tombstone without a version can be lifted."""
+    fact: bool | None = None
+    """Whether the event is recorded as a fact; None where the entity type's handler decides."""
+    state: bool = True
+    """Whether the data is the entity's new state; False for a fact about an entity that it doesn't describe."""
+    completeness: Completeness = Completeness.COMPLETE
+    notes: tuple[str, ...] = ()
+    """What could not be understood and was left out, in words: shown on the event's timeline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,5 +112,6 @@ class StoredEvent:
     payload: str
     data_pointer: str
     received_at: datetime
+    completeness: Completeness = Completeness.COMPLETE
     expired: str | None = None
     """Why it is too late to be applied, if it is."""

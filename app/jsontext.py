@@ -4,6 +4,7 @@ Integers beyond 2^53 and decimals keep every digit (Shopify's ids, prices); floa
 or the canonical form can't hold (lone surrogates), duplicate keys, NaN and deep nesting are refused.
 """
 
+import codecs
 import hashlib
 import json
 import re
@@ -20,6 +21,7 @@ _SAFE_INT_DIGITS = 18
 _MAX_NUMBER_CHARS = 400
 _STRING = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
@@ -56,6 +58,16 @@ _DECODER = json.JSONDecoder(
 )
 
 
+def check_depth(raw: bytes) -> None:
+    """Refuse JSON that ``parse`` would refuse for its depth.
+
+    Raises:
+        BodyMalformed: it is nested deeper than MAX_DEPTH.
+    """
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:
+        _check_depth(raw.decode("utf-8"))
+
+
 def _check_depth(text: str) -> None:
     if text.count("[") + text.count("{") <= MAX_DEPTH:
         return
@@ -73,15 +85,46 @@ def parse(raw: bytes) -> JsonValue:
     Raises:
         BodyMalformed: not UTF-8, not JSON, a key twice, NaN or Infinity, a lone surrogate, or deeper than MAX_DEPTH.
     """
+    value = _decode(raw)
+    if b"\\u" in raw:
+        dump(value)
+    return value
+
+
+def _decode(raw: bytes) -> JsonValue:
     try:
         text = raw.decode("utf-8")
         _check_depth(text)
-        value = _DECODER.decode(text)
-        if "\\u" in text:
-            dump(value)
+        return _DECODER.decode(text)
     except (ValueError, RecursionError) as error:
         raise BodyMalformed from error
-    return value
+
+
+def parse_leniently(raw: bytes) -> tuple[JsonValue, bool]:
+    """Parse JSON as ``parse`` does, but skip a byte order mark and replace lone surrogates with U+FFFD.
+
+    RFC 8259 lets a reader ignore the mark (8.1) and leaves lone surrogates to it (8.2); senders that cut a text in
+    the middle of an emoji write them. Returns the value, and whether a surrogate was replaced.
+
+    Raises:
+        BodyMalformed: see ``parse``; also where two keys of an object differ in nothing but lone surrogates.
+    """
+    raw = raw.removeprefix(codecs.BOM_UTF8)
+    if b"\\u" not in raw:
+        return parse(raw), False
+    try:
+        return parse(raw), False
+    except BodyMalformed:
+        value = _decode(raw)
+    return _replace_surrogates(value), True
+
+
+def _replace_surrogates(value: JsonValue) -> JsonValue:
+    if isinstance(value, str):
+        return _SURROGATE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return _object([(_SURROGATE.sub("\ufffd", key), _replace_surrogates(item)) for key, item in value.items()])
+    return [_replace_surrogates(item) for item in value] if isinstance(value, list) else value
 
 
 def parse_object(raw: bytes) -> JsonObject:

@@ -8,7 +8,7 @@ import orjson
 from app.inbox import read, replays
 from app.inbox.kpis import Kpis
 from app.inbox.read import LaneView
-from app.models import ApiKey, Audit, Entity, Event, EventConflict, Replay, RequestKind, SenderRequest, Source
+from app.models import ApiKey, Audit, Entity, Event, EventConflict, Outcome, Replay, RequestKind, SenderRequest, Source
 
 
 def event(event: Event, source: str) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def event(event: Event, source: str) -> dict[str, Any]:
         "entity_id": event.entity_id,
         "operation": event.operation.name.lower(),
         "version": event.version_text,
-        "lane": event.lane.name.lower(),
+        "lane": None if event.outcome is Outcome.UNMAPPED else event.lane.name.lower(),
         "priority": event.priority,
         "score": event.score,
         "status": event.status.name.lower(),

@@ -10,8 +10,12 @@ from decimal import Decimal
 import psycopg2
 from sqlalchemy import make_url, text
 
+from app.db import transaction
+from app.inbox.store import store
+from app.inbox.unmapped import unmapped
 from app.incoming import Clock, Version
 from app.models import Lane, Source
+from app.sources import KINDS, Request
 from bench.events import Stream
 from bench.inject import Injector, made, many
 from bench.load import fire
@@ -77,6 +81,24 @@ def _skew(plant: Plant) -> Iterator[None]:
 
 
 @contextmanager
+def _unreadable(plant: Plant) -> Iterator[None]:
+    kind = KINDS["standard"]
+    event = unmapped(
+        Request({}, f"no JSON at {time.time_ns()}".encode(), time.time()),
+        "the body isn't JSON",
+        kind=kind,
+        config=kind.config(),
+        secrets=[],
+        source=plant.source.name,
+        source_id=plant.source.id,
+        revision=plant.source.revision,
+    )
+    with transaction(plant.target.engine) as session:
+        store(session, [event])
+    yield
+
+
+@contextmanager
 def _without(plant: Plant, *names: str) -> Iterator[None]:
     plant.system.stop(*names, number=signal.SIGKILL)
     try:
@@ -135,6 +157,7 @@ def _gone(*names: str) -> Callable[[Plant], AbstractContextManager[None]]:
 FAULTS = (
     Fault(("EventsDead",), "one event's handler says never", _dead),
     Fault(("SourceClockSkew",), "a source's event has tomorrow's version", _skew),
+    Fault(("EventsUnmapped",), "a verified sender's body is no JSON", _unreadable),
     Fault(("WorkerRetryRatio",), "30 events' handler says not now, each time", _retries),
     Fault(("EventsPoison",), "four events kill whoever works on them", _poison, 4.0),
     Fault(("EventsShed",), "a source sends 10 a second, its budget is none", _shed),

@@ -66,7 +66,7 @@ class Settings(BaseSettings):
     flower_port: Annotated[int, Field(ge=1, le=65535)] = 5555
     web_processes: Annotated[int, Field(ge=1, le=256)] = 2
     web_threads: Annotated[int, Field(ge=1, le=1024)] = 32
-    max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 1024 * 1024
+    max_body_bytes: Annotated[int, Field(ge=1024, le=64 * 1024 * 1024)] = 2 * 1024 * 1024
     store_timeout_s: Annotated[float, Field(gt=0, le=30)] = 0.9
     adobe_keys_url: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")] = "https://static.adobeioevents.com"
 

@@ -22,10 +22,13 @@ DELETE FROM event WHERE id IN (
 RETURNING id
 """)
 _PURGE_FAILED = text("""
-DELETE FROM event WHERE id IN (
-    SELECT id FROM event WHERE finished_at < now() - make_interval(days => :days) AND status = 3
-    ORDER BY finished_at LIMIT :batch FOR UPDATE SKIP LOCKED)
-RETURNING id
+WITH gone AS (
+    DELETE FROM event WHERE id IN (
+        SELECT id FROM event WHERE finished_at < now() - make_interval(days => :days) AND status = 3
+        ORDER BY finished_at LIMIT :batch FOR UPDATE SKIP LOCKED)
+    RETURNING id),
+raw AS (DELETE FROM unmapped WHERE event_id IN (SELECT id FROM gone))
+SELECT id FROM gone
 """)
 _PURGE_CONFLICTS = text("""
 DELETE FROM event_conflict WHERE (event_id, fingerprint) IN (

@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from app.cli import vendorbodies
 from app.errors import ConfigInvalid
-from app.incoming import JsonObject, JsonValue
+from app.incoming import JsonObject, JsonValue, Operation
 from app.jsontext import dump, resolve
-from app.sources import adobe_events, fields, names
+from app.sources import adobe_events, fields, names, shopify_topics
 from app.sources.adobe_io import AdobeConfig
+from app.sources.catalogue import catalogue
 from app.sources.cloudevents_config import CloudEventsConfig
 from app.sources.hmac_config import HmacConfig
 from app.sources.kind import Config
@@ -71,6 +73,14 @@ _EXAMPLES: dict[str, JsonObject] = {
 }
 
 
+def default_type(kind: str, config: Config) -> str:
+    """Return the type of the example that a source's sender would send."""
+    vendor = config.vendor if isinstance(config, HmacConfig) else None
+    if vendor is not None:
+        return vendorbodies.DEFAULT_TYPES[vendor]
+    return MAKERS[kind].default_type if kind in MAKERS else "example.updated"
+
+
 def body(kind: str, wanted: Wanted) -> bytes:
     """Return the body that a kind's real sender would send.
 
@@ -101,6 +111,8 @@ def _standard(wanted: Wanted) -> JsonObject:
 
 def _hmac(wanted: Wanted) -> JsonObject:
     config = wanted.config if isinstance(wanted.config, HmacConfig) else HmacConfig()
+    if config.vendor is not None:
+        return vendorbodies.MAKERS[config.vendor](wanted)
     data = _example(wanted) if wanted.data is None else wanted.data
     made: JsonObject = {"type": wanted.type, "data": data}
     if config.data_pointer:
@@ -142,12 +154,20 @@ def _shopify(wanted: Wanted) -> JsonObject:
     if isinstance(wanted.data, dict):
         return wanted.data
     number = _SHOPIFY_ID + wanted.number
-    if wanted.deletes:
-        return {"id": number}
     gid = f"gid://shopify/{wanted.noun.title()}/{number}"
-    made: JsonObject = {"id": number, "admin_graphql_api_id": gid, "title": "An example", "updated_at": wanted.time}
-    if wanted.noun == "product":
-        made["variants"] = [{"id": number, "title": "One", "sku": "EXAMPLE-SKU", "price": "19.90"}]
+    topic = shopify_topics.of_type(wanted.type)
+    made: JsonObject = {"id": number}
+    if not wanted.deletes and (topic is None or topic.operation is not Operation.DELETE):
+        made |= {"admin_graphql_api_id": gid, "title": "An example", "updated_at": wanted.time}
+        if wanted.noun == "product":
+            made["variants"] = [{"id": number, "title": "One", "sku": "EXAMPLE-SKU", "price": "19.90"}]
+    if topic is not None:
+        for pointer in topic.id.paths[0] if topic.id.paths else ():
+            _put(made, (topic.id.each or "") + pointer, gid if pointer.endswith("admin_graphql_api_id") else number)
+        if topic.data_pointer:
+            _put(made, f"{topic.data_pointer}/title", "An example")
+        if topic.counts:
+            _put(made, topic.version[0], int(wanted.sent_at * 1000))
     return made
 
 
@@ -167,29 +187,43 @@ def _adobe(wanted: Wanted) -> JsonObject:
     }
 
 
+_ORDER_UPDATES = {"fulfilled": "FULFILLED", "refunded": "REFUNDED", "cancelled": "CANCELED"}
+
+
 def _squarespace(wanted: Wanted) -> JsonObject:
-    verb = names.present(wanted.type.rpartition(".")[2])
+    verb = wanted.type.rpartition(".")[2]
+    update = _ORDER_UPDATES.get(verb) if wanted.noun == "order" else None
+    verb = names.present("updated" if update else verb)
     named = {"order": "orderId", "extension": "clientId"}.get(wanted.noun, "id")
+    example = {named: wanted.entity_id, **({"update": update} if update else {})}
     return {
         "id": wanted.key,
         "websiteId": "example-website",
         "subscriptionId": "example-subscription",
         "topic": f"{wanted.noun}.{verb}",
         "createdOn": wanted.time[:16] + "+00:00",
-        "data": {named: wanted.entity_id} if wanted.data is None else wanted.data,
+        "data": example if wanted.data is None else wanted.data,
     }
 
 
 def _bigcommerce(wanted: Wanted) -> JsonObject:
     noun, _, verb = wanted.type.rpartition(".")
-    return {
-        "scope": f"store/{noun}/{verb}",
+    topic = next((topic for topic in catalogue("bigcommerce").values() if topic.type == wanted.type), None)
+    made: JsonObject = {
+        "scope": f"store/{noun}/{verb}" if topic is None else topic.topic.replace("{channel_id}", "1"),
         "store_id": "1000",
         "producer": "stores/example",
-        "data": {"type": noun, "id": wanted.entity_id} if wanted.data is None else wanted.data,
         "hash": hashlib.sha1(wanted.key.encode(), usedforsecurity=False).hexdigest(),
         "created_at": int(wanted.sent_at),
     }
+    if wanted.data is not None:
+        return {**made, "data": wanted.data}
+    pointers = ("/data/id",) if topic is None else topic.id.paths[0]
+    made["data"] = {"type": noun} if "/data/id" in pointers else {}
+    for pointer in pointers:
+        if pointer.startswith("/"):
+            _put(made, pointer, wanted.entity_id)
+    return made
 
 
 def _cloudevents(wanted: Wanted) -> JsonObject:

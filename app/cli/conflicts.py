@@ -1,4 +1,4 @@
-"""Owns ``tiercel events release|conflicts|resolve``: what waits for a person's decision."""
+"""``tiercel events conflicts|resolve``: what waits for a person's decision."""
 
 import uuid
 
@@ -9,30 +9,9 @@ from app.audit import Action
 from app.cli import show
 from app.cli.connect import read_settings, session
 from app.cli.whoami import whoami
-from app.inbox import conflicts, release
+from app.inbox import conflicts
 
 _SHOWN_CHARS = 60
-
-
-@click.command("release", epilog="Example: tiercel events release 0199f0c1-7d1e-7a90-b6b7-0f2f6a3a9f11")
-@click.argument("event_ids", metavar="ID...", type=click.UUID, nargs=-1, required=True)
-@click.option(
-    "--trust-version",
-    is_flag=True,
-    help="Keep the sender's version: until that time nothing older is applied to the entity.",
-)
-@show.as_json
-def release_command(event_ids: tuple[uuid.UUID, ...], trust_version: bool, as_json: bool) -> None:
-    """Let quarantined events be applied, each as of its arrival. Who did it is kept in the event's timeline."""
-    with session(read_settings()) as opened:
-        for event_id in event_ids:
-            release.release(opened, event_id, by=whoami(), trust_version=trust_version)
-            audit.record(opened, Action.EVENT_RELEASED, f"event:{event_id}", trust_version=trust_version)
-    if as_json:
-        show.json([{"id": str(event_id), "status": "pending"} for event_id in event_ids])
-        return
-    for event_id in event_ids:
-        click.echo(f"{event_id} waits to be applied")
 
 
 @click.command("conflicts", epilog="Example: tiercel events conflicts")

@@ -7,10 +7,12 @@ import click
 
 from app import views
 from app.cli import failed, filters, show
-from app.cli.conflicts import conflicts_command, release_command, resolve_command
+from app.cli.conflicts import conflicts_command, resolve_command
 from app.cli.connect import read_settings, session
 from app.cli.groups import Group
+from app.cli.release import release_command
 from app.cli.replays import replay_command, replays_command
+from app.cli.unmapped import unmapped_command
 from app.inbox import read
 
 _LIMIT = click.option("--limit", type=click.IntRange(1, 1_000), default=100, show_default=True, help="How many.")
@@ -21,7 +23,10 @@ def group() -> None:
     """What came in, and what became of it."""
 
 
-for _command in (replay_command, replays_command, release_command, conflicts_command, resolve_command):
+_COMMANDS = (
+    *(replay_command, replays_command, release_command, unmapped_command, conflicts_command, resolve_command),
+)
+for _command in _COMMANDS:
     group.add_command(_command)
 
 

@@ -16,15 +16,19 @@ FROM event e JOIN source s ON s.id = e.source_id,
 LATERAL (SELECT regexp_replace(coalesce(e.error, ''), '[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|[0-9]{5,}',
                                '…', 'g') AS reason) r,
 LATERAL (SELECT CASE WHEN e.history -> -1 ->> 'step' = 'dead' THEN e.history -> -1 END AS note) d
-WHERE e.status = 3
+WHERE e.status = 3 AND (CAST(:outcome AS int) IS NULL OR e.outcome = :outcome)
+  AND (CAST(:source AS text) IS NULL OR s.name = :source)
 GROUP BY s.name, e.type, e.outcome, r.reason, d.note ->> 'trace', d.note ->> 'where'
 ORDER BY count(*) DESC, max(e.finished_at) DESC, s.name, e.type
 LIMIT :limit
 """)
 
 
-def by_reason(session: Session, limit: int) -> Sequence[dict[str, Any]]:
+def by_reason(
+    session: Session, limit: int, *, source: str | None = None, outcome: Outcome | None = None
+) -> Sequence[dict[str, Any]]:
     """Return failed events grouped by source, type, outcome, reason and traceback, the most frequent first."""
+    values = {"limit": limit, "source": source, "outcome": None if outcome is None else int(outcome)}
     return [
         {
             "source": source,
@@ -38,6 +42,6 @@ def by_reason(session: Session, limit: int) -> Sequence[dict[str, Any]]:
             "example_id": str(example),
         }
         for source, event_type, outcome, reason, where, trace, count, newest, example in session.execute(
-            _FAILED, {"limit": limit}
+            _FAILED, values
         )
     ]

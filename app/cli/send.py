@@ -133,8 +133,7 @@ def known(settings: Settings, name: str, secret: str | None) -> Sender:
 
 
 def _send(sender: Sender, target: str, sent: Sent, count: int) -> None:
-    maker = bodies.MAKERS.get(sender.kind.name)
-    type_ = sent.type or (maker.default_type if maker else "example.updated")
+    type_ = sent.type or bodies.default_type(sender.kind.name, sender.config)
     refused = 0
     with requests.Session() as http:
         # Nothing of the environment: a proxy has no business on loopback, and ~/.netrc would replace Authorization.

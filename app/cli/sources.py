@@ -61,6 +61,43 @@ def list_(as_json: bool) -> None:
     show.table(columns, rows)
 
 
+@group.command("show", epilog="Example: tiercel sources show shop")
+@click.argument("name")
+@show.as_json
+def show_(name: str, as_json: bool) -> None:
+    """Show one source with its options and mapping, never its secrets."""
+    with session(read_settings()) as opened:
+        shown = views.source(endpoints.find(opened, name))
+    if as_json:
+        show.json(shown)
+        return
+    mapping = shown["config"].get("mapping") or []
+    options = {option: value for option, value in shown["config"].items() if option != "mapping"}
+    rows = [(word, shown[word]) for word in ("name", "kind", "path", "weight", "limit", "created_at", "updated_at")]
+    rows[3:3] = [("enabled", _enabled(shown)), ("secrets", _secrets(shown))]
+    rows += [(f"option {option}", value) for option, value in options.items()]
+    rows += [("refusals", KINDS[shown["kind"]].refusals)] if shown["kind"] in KINDS else []
+    show.table(("source", ""), rows)
+    if mapping:
+        numbered = [(number, rule["type"], show.fragment(rule)) for number, rule in enumerate(mapping, 1)]
+        show.table(("rule", "type", "as written"), numbered, title="mapping, in the order tried")
+
+
+@group.command("configure", epilog="Example: tiercel sources configure shop --config mapping.json")
+@click.argument("name")
+@click.option("--config", required=True, metavar="FILE|-", help="Options as JSON; null takes one away.")
+@show.as_json
+def configure(name: str, config: str, as_json: bool) -> None:
+    """Change a source's options, at once and everywhere: those that the JSON object names; the others stay."""
+    changes = given.config(config)
+    with session(read_settings()) as opened:
+        source = endpoints.configure(opened, name, changes)
+        opened.flush()
+        opened.refresh(source)
+        shown = views.source(source)
+    _changed(shown, f"has {', '.join(sorted(shown['config'])) or 'no options'} set at", as_json)
+
+
 @group.command("rotate-secret", epilog="Example: tiercel sources rotate-secret shop --secret - --grace 1 < new.txt")
 @click.argument("name")
 @_SECRET
@@ -131,13 +168,26 @@ def remove(name: str, yes: bool, as_json: bool) -> None:
 @click.argument("name")
 @show.as_json
 def disable(name: str, as_json: bool) -> None:
-    """Switch a source off, at once and everywhere: it answers 410; what came before goes on."""
+    """Switch a source off, at once and everywhere; what came before goes on.
+
+    Its sender gets 503 and may try again, or (BigCommerce) 200 while its events are kept as quarantined until
+    tiercel events release. What the sender does with refusals is printed.
+    """
     with session(read_settings()) as opened:
         source = endpoints.switch_off(opened, name)
         opened.flush()
         opened.refresh(source)
         shown = views.source(source)
     _changed(shown, "is switched off:", as_json)
+    if as_json:
+        return
+    kind = KINDS.get(shown["kind"])
+    if kind is not None and kind.keeps_while_disabled:
+        click.echo("It answers 200 and keeps what comes as quarantined: tiercel events release --source " + name)
+    else:
+        click.echo("It answers 503.")
+    if kind is not None:
+        click.echo(kind.refusals)
 
 
 @group.command("limit", epilog="Example: tiercel sources limit shop 200 --burst 1000")

@@ -10,12 +10,13 @@ from app.models import Campaign, ContentItem, Currency, Price, Promotion, Segmen
 _PAID = frozenset({"authorized", "paid", "fulfilled", "cancelled", "refunded"})
 # What only records isn't worth many tries: a person should see early that it can't be recorded.
 _FEW = Retries(max_attempts=3)
-_REDEEMED = frozenset({"redeemed", "redeemcode_added"})
+_REDEEMED = frozenset({"redeemed"})
 
 HANDLERS: dict[str, Handler] = {
     "campaign": Handler(Campaign, projections.campaign, facts=frozenset({"triggered"})),
     "promotion": Handler(Promotion, projections.promotion, facts=_REDEEMED),
     "discount": Handler(Promotion, projections.promotion, facts=_REDEEMED),
+    "discount_code": Handler(Promotion, projections.discount_code),
     "coupon": Handler(Promotion, projections.promotion, facts=_REDEEMED),
     "sales_rule": Handler(Promotion, shop_rows=projections.sales_rule),
     "catalog_rule": Handler(Promotion, shop_rows=projections.sales_rule),

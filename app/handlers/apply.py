@@ -16,8 +16,8 @@ from sqlalchemy import text
 from app.bare import Executor
 from app.handlers import handler_for, requests, writes
 from app.handlers.gate import Position, State, Verdict, judge
-from app.handlers.registry import NotProjectable, Row, Shop
-from app.incoming import JsonValue, Operation, StoredEvent
+from app.handlers.registry import NotedRows, NotProjectable, Row, Shop
+from app.incoming import Completeness, JsonValue, Operation, StoredEvent
 from app.jsontext import dump, parse, resolve
 from app.models import Outcome
 
@@ -90,7 +90,7 @@ def apply(session: Executor, fenced: Sequence[Fenced], within_s: float | None = 
     for place in sorted(range(len(fenced)), key=lambda place: _position(fenced[place].event)):
         results[place] = _meet(fenced[place], said[place], place, standing)
     kept: list[writes.Kept] = []
-    rows: list[Sequence[Row]] = []
+    rows: list[Sequence[Row] | None] = []
     left: set[writes.Owner] = set()
     shop = cache(partial(_shop, session))
     began = time.monotonic()
@@ -137,16 +137,23 @@ def _meet(one: Fenced, said: JsonValue, place: int, standing: dict[writes.Owner,
     return result
 
 
-def _rows(event: StoredEvent, data: JsonValue, notes: list[dict[str, Any]], shop: Callable[[], Shop]) -> Sequence[Row]:
-    """Return the typed rows in an entity's data; note where it lacks what they need."""
+def _rows(
+    event: StoredEvent, data: JsonValue, notes: list[dict[str, Any]], shop: Callable[[], Shop]
+) -> Sequence[Row] | None:
+    """Return the typed rows in an entity's data, or None where it says nothing of them; note what they lack."""
     handler = handler_for(event.entity_type)
     if handler.model is None or event.operation is Operation.DELETE:
         return []
+    if event.completeness in {Completeness.DIFFERENCE, Completeness.THIN}:
+        return None
     try:
         if not isinstance(data, dict):
             raise NotProjectable("the sender's data isn't an object")
+        found = handler.rows_of(data, shop)
+        if isinstance(found, NotedRows):
+            notes.extend({"step": "note", "detail": note} for note in found.notes)
         # Of rows with the same key the last one stands.
-        return list({row["key"]: row for row in ({"key": "", **row} for row in handler.rows_of(data, shop))}.values())
+        return list({row["key"]: row for row in ({"key": "", **row} for row in found)}.values())
     except NotProjectable as error:
         notes.append({"step": "not projected", "detail": str(error)})
         return []

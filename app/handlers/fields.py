@@ -1,17 +1,21 @@
 """Owns how typed columns are read out of a sender's object: leniently where a value may be absent, never guessing."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from typing import Any, TypeVar
 
 from app.errors import FieldInvalid
 from app.handlers.registry import NotProjectable
 from app.incoming import JsonObject, JsonValue
 from app.versions import instant
 
+Found = TypeVar("Found")
 _MAX_DIGITS = 30
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+_DAY = re.compile(r"(\d{4}-\d\d-\d\d)(?: 00:00:00(?:\.0+)?)?", re.ASCII)
+_NO_DAY = "0000-00-00"
 
 
 def first(data: JsonObject, *names: str) -> JsonValue:
@@ -73,6 +77,36 @@ def time(data: JsonObject, *names: str) -> datetime | None:
         return datetime.fromtimestamp(float(instant(value, names[0]).order), UTC)
     except (FieldInvalid, ValueError, OverflowError):
         raise NotProjectable(f"{names[0]} isn't a time") from None
+
+
+def day(data: JsonObject, name: str, *, ends: bool = False) -> datetime | None:
+    """Return a day as Magento writes it, in UTC: its first moment, or its last second where it ``ends`` something.
+
+    Empty, null, ``{}`` and ``0000-00-00`` are no day. One may also be PHP's ``{"date": …}``, or have a time of 0:00.
+
+    Raises:
+        NotProjectable: it is there and is neither a day nor a time.
+    """
+    value = data.get(name)
+    if isinstance(value, dict):
+        value = value.get("date")
+    if not value:
+        return None
+    found = _DAY.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        return time({name: value}, name)
+    if found[1] == _NO_DAY:
+        return None
+    return time({name: found[1] + ("T23:59:59Z" if ends else "T00:00:00Z")}, name)
+
+
+def optional(notes: list[str], read: Callable[..., Found | None], *args: Any, **options: Any) -> Found | None:
+    """Return what a reader of this module finds; what it can't read is left out, with a note."""
+    try:
+        return read(*args, **options)
+    except NotProjectable as error:
+        notes.append(f"{error}: it was left out")
+        return None
 
 
 def currency(data: JsonObject, *names: str) -> str | None:

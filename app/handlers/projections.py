@@ -1,8 +1,12 @@
 """Owns which of a sender's fields fill which typed columns; one function a typed model."""
 
+from decimal import Decimal
+
 from app.handlers import fields
-from app.handlers.registry import NotProjectable, Row, Shop
+from app.handlers.registry import NotedRows, NotProjectable, Row, Shop
 from app.incoming import JsonObject
+
+_ACTIVE = {"1": "active", "true": "active", "0": "inactive", "false": "inactive"}
 
 
 def campaign(data: JsonObject) -> list[Row]:
@@ -22,19 +26,29 @@ def campaign(data: JsonObject) -> list[Row]:
 
 def promotion(data: JsonObject) -> list[Row]:
     """Return a promotion's row."""
+    notes: list[str] = []
     amount_off, currency = fields.money(data, "amount_off", "discount_amount")
-    return [
-        {
-            "name": fields.text(data, "name", "title"),
-            "code": fields.text(data, "code", "coupon_code"),
-            "status": fields.text(data, "status", "state"),
-            "starts_at": fields.time(data, "starts_at", "start_date", "from_date"),
-            "ends_at": fields.time(data, "ends_at", "end_date", "to_date", "expiration_date"),
-            "percent_off": fields.decimal(data, "percent_off", "percentage"),
-            "amount_off": amount_off,
-            "currency": currency,
-        }
-    ]
+    ends_at = fields.time(data, "ends_at", "end_date", "to_date")
+    row = {
+        "name": fields.text(data, "name", "title"),
+        "code": fields.text(data, "code", "coupon_code"),
+        "status": fields.text(data, "status", "state"),
+        "starts_at": fields.time(data, "starts_at", "start_date", "from_date"),
+        "ends_at": ends_at or fields.optional(notes, fields.day, data, "expiration_date", ends=True),
+        "percent_off": fields.decimal(data, "percent_off", "percentage"),
+        "amount_off": amount_off,
+        "currency": currency,
+    }
+    return NotedRows([row], notes)
+
+
+def discount_code(data: JsonObject) -> list[Row]:
+    """Return the row of a code that was added to a discount: Shopify sends the code itself and nothing else of it."""
+    told = data.get("redeem_code")
+    rows = promotion(told if isinstance(told, dict) else data)
+    if rows[0]["code"] is None:
+        raise NotProjectable("a discount code needs its code")
+    return rows
 
 
 def price(data: JsonObject) -> list[Row]:
@@ -63,6 +77,9 @@ def product(data: JsonObject, shop: Shop) -> list[Row]:
         rows.append(
             {**rows[0], "key": "special", "amount": fields.decimal(data, "special_price"), "compare_at": regular}
         )
+    tiers = data.get("tier_price")
+    if isinstance(tiers, list) and tiers:
+        return NotedRows(rows, [f"{len(tiers)} tier prices were left out: a typed row has no quantity and no group"])
     return rows
 
 
@@ -87,35 +104,60 @@ def _currency(data: JsonObject, shop: Shop) -> str:
 
 
 def sales_rule(data: JsonObject, shop: Shop) -> list[Row]:
-    """Return the promotion that a price rule of Adobe's is."""
-    percent = fields.text(data, "simple_action") in {"by_percent", "to_percent"}
-    amount = fields.decimal(data, "discount_amount")
-    active = {"1": "active", "0": "inactive", "True": "active", "False": "inactive"}
-    return [
-        {
-            "name": fields.text(data, "name"),
-            "code": fields.text(data, "coupon_code"),
-            "status": active.get(str(data.get("is_active"))),
-            "starts_at": fields.time(data, "from_date"),
-            "ends_at": fields.time(data, "to_date"),
-            "percent_off": amount if percent else None,
-            "amount_off": None if percent else amount,
-            "currency": None if percent or amount is None else _currency(data, shop),
-        }
-    ]
+    """Return the promotion that a price rule of Adobe's is, for carts or for the catalogue.
+
+    Source: ``simple_action`` in magento2 SalesRule/Model/Rule.php and CatalogRule/Helper/Data.php.
+    """
+    notes: list[str] = []
+    percent, amount = _discount(data, notes)
+    currency = None
+    if amount is not None:
+        currency = fields.optional(notes, fields.currency, data, "currency", "currency_code") or shop.currency
+        if currency is None:
+            notes.append("discount_amount was left out: its currency isn't known (the source's option currency)")
+            amount = None
+    row = {
+        "name": fields.text(data, "name"),
+        "code": fields.text(data, "coupon_code"),
+        "status": _ACTIVE.get(str(data.get("is_active")).lower()),
+        "starts_at": fields.optional(notes, fields.day, data, "from_date"),
+        "ends_at": fields.optional(notes, fields.day, data, "to_date", ends=True),
+        "percent_off": percent,
+        "amount_off": amount,
+        "currency": currency,
+    }
+    return NotedRows([row], notes)
+
+
+def _discount(data: JsonObject, notes: list[str]) -> tuple[Decimal | None, Decimal | None]:
+    """Return by how many per cent, or by what amount, a rule lowers the price."""
+    number = fields.optional(notes, fields.decimal, data, "discount_amount")
+    if number is None:
+        return None, None
+    action = fields.text(data, "simple_action")
+    if action == "by_percent":
+        return number, None
+    if action == "to_percent":
+        return 100 - number, None
+    if action in {"by_fixed", "cart_fixed"}:
+        return None, number
+    # to_fixed gives the price itself, buy_x_get_y a number of pieces.
+    notes.append(f"discount_amount was left out: with simple_action {action} it is no percentage and no amount off")
+    return None, None
 
 
 def catalog_release(data: JsonObject) -> list[Row]:
     """Return the content item that a release of one of Elastic Path's catalogues is."""
     attributes, meta = (held if isinstance(held, dict) else {} for held in (data.get("attributes"), data.get("meta")))
-    # Go's zero time is how Elastic Path's services may write "not yet".
-    times = {name: value for name, value in meta.items() if not str(value).startswith("0001-")}
+    # The reference has it among the attributes. Go's zero time is how Elastic Path's services may write "not yet".
+    given = [held.get("published_at") for held in (attributes, meta)]
+    published_at = next((value for value in given if value and not str(value).startswith("0001-")), None)
     return [
         {
             "title": fields.text({**data, **attributes}, "name", "id"),
             "slug": None,
             "status": fields.text(meta, "release_status"),
-            "published_at": fields.time(times, "published_at"),
+            "published_at": fields.time({"published_at": published_at}, "published_at"),
         }
     ]
 

@@ -1,6 +1,6 @@
 """Owns what a handler is: which part of an event is state, which is fact, and which typed rows it fills."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,15 @@ class NotProjectable(Exception):
     """The data lacks what the typed row needs; the entity itself is kept all the same."""
 
 
+class NotedRows(list[Row]):
+    """Typed rows, with notes on what of the data was left out: a column, a row or a rule that has none."""
+
+    def __init__(self, rows: Iterable[Row], notes: Sequence[str]) -> None:
+        super().__init__(rows)
+        self.notes = notes
+        """Sentences for the event's timeline."""
+
+
 @dataclass(frozen=True, slots=True)
 class Retries:
     """How often and how far apart a handler's events are tried; None means as the settings say."""
@@ -38,7 +47,7 @@ class Handler:
 
     model: type[Owned] | None = None
     rows: Callable[[JsonObject], Sequence[Row]] | None = None
-    """The typed rows in the sender's object. Raises NotProjectable."""
+    """The typed rows in the sender's object; NotedRows where something was left out. Raises NotProjectable."""
     shop_rows: Callable[[JsonObject, Shop], Sequence[Row]] | None = None
     """The same, in place of ``rows``, where the object alone doesn't say it all."""
     many: bool = False

@@ -39,10 +39,9 @@ def wish(event_type: str, data: JsonValue) -> Wish | None:
     """Return what an event asks, or None where it asks nothing or its body isn't that of such a request."""
     if not isinstance(data, dict):
         return None
-    if event_type == "app.uninstalled" and data.get("myshopify_domain"):
-        return Wish(RequestKind.LEAVE, {"shop_id": _id(data.get("id")), "shop": _text(data, "myshopify_domain")})
-    if event_type == "extension.uninstalled" and data.get("clientId"):
-        return Wish(RequestKind.LEAVE, {"client_id": _text(data, "clientId")})
+    leaver = _leaver(event_type, data)
+    if leaver is not None:
+        return Wish(RequestKind.LEAVE, leaver)
     shop = {"shop_id": _id(data.get("shop_id")), "shop": _text(data, "shop_domain")}
     if event_type == "shop.redacted" and data.get("shop_domain"):
         return Wish(RequestKind.ERASE_SHOP, shop)
@@ -59,6 +58,18 @@ def wish(event_type: str, data: JsonValue) -> Wish | None:
             "orders": [found for order in (orders if isinstance(orders, list) else []) if (found := _id(order))],
         },
     )
+
+
+def _leaver(event_type: str, data: JsonObject) -> dict[str, Any] | None:
+    """Return who takes the app or the extension off, in Shopify's, BigCommerce's or Squarespace's form, or None."""
+    if event_type == "app.uninstalled" and data.get("myshopify_domain"):
+        return {"shop_id": _id(data.get("id")), "shop": _text(data, "myshopify_domain")}
+    if event_type == "app.uninstalled" and (_text(data, "scope") or "").strip("/") == "store/app/uninstalled":
+        # What happened to BigCommerce's store is told about the store, so this is the whole notification.
+        return {"shop_id": _id(data.get("store_id")), "shop": _text(data, "producer")}
+    if event_type == "extension.uninstalled" and data.get("clientId"):
+        return {"client_id": _text(data, "clientId")}
+    return None
 
 
 _CUSTOMER = {

@@ -15,7 +15,7 @@ from app.bare import LATER, Executor
 from app.handlers import handler_for, projections
 from app.handlers.gate import State
 from app.handlers.registry import Row
-from app.incoming import JsonValue, Operation, StoredEvent
+from app.incoming import Completeness, JsonValue, Operation, StoredEvent
 from app.models import Entity, Fact, Lead, Owned
 from app.packed import packed
 
@@ -57,15 +57,19 @@ def entities(session: Executor, kept: Sequence[Kept]) -> None:
             session.execute(statement, {"rows": packed(values)}, execution_options=LATER)
 
 
-def typed(session: Executor, kept: Sequence[Kept], rows: Sequence[Sequence[Row]]) -> None:
-    """Make the typed rows of each owner be these and no others; a new owner has none yet."""
+def typed(session: Executor, kept: Sequence[Kept], rows: Sequence[Sequence[Row] | None]) -> None:
+    """Make the typed rows of each owner be these and no others; a new owner has none yet.
+
+    None leaves an owner's rows as they are; data that is partial takes none away.
+    """
     wanted: dict[type[Owned], list[Row]] = {}
     for one, of_owner in zip(kept, rows, strict=True):
         handler = handler_for(one.event.entity_type)
-        if handler.model is None:
+        if handler.model is None or of_owner is None:
             continue
         key = _key(one.event)
-        if not one.new and (handler.many or not of_owner):
+        whole = one.event.completeness is Completeness.COMPLETE or one.event.operation is Operation.DELETE
+        if whole and not one.new and (handler.many or not of_owner):
             values = {**key, "keys": [row["key"] for row in of_owner]}
             drop, _ = _typed(handler.model)  # type: ignore[arg-type]  # a class has a hash
             session.execute(drop, values, execution_options=LATER)

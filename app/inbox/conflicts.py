@@ -83,7 +83,7 @@ def take_second(session: Session, event_id: uuid.UUID, fingerprint: str, *, by: 
         return prepare(one, decision, **known, skew_s=skew_s)  # type: ignore[arg-type]  # each is of its own type
 
     event = prepared(named)
-    if event.quarantined:
+    if event.held is not None:
         event = prepared(replace(named, version=Version(Decimal(str(arrived_at)), conflict.received_at.isoformat())))
     (stored,) = store(session, [event])
     if stored.kept is not Kept.NEW:

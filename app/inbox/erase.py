@@ -4,19 +4,28 @@ An erased entity stays as a final tombstone without data, so that no late or rep
 event keeps its row, key and outcome, and loses its body.
 """
 
+import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import text
 
 from app.bare import Executor
+from app.inbox.unmapped import ENTITY_TYPE
 from app.models import Base, Owned
 
 _KEYS = "SELECT * FROM unnest(CAST(:types AS text[]), CAST(:ids AS text[])) AS k(entity_type, entity_id)"
 _MINE = f"source_id = :source_id AND (entity_type, entity_id) IN ({_KEYS})"
 _LEADS = text("""
 SELECT entity_type, entity_id FROM lead WHERE source_id = :source_id AND lower(email) = lower(:email)
+""")
+_CONSENTS = ("customers_marketing_consent", "customers_email_marketing_consent", "customers_purchasing_summary")
+"""Entity types of Shopify's whose id is the customer's."""
+_ABOUT = text("""
+SELECT entity_type, entity_id FROM entity
+WHERE source_id = :source_id AND entity_type = ANY(CAST(:types AS text[])) AND entity_id = ANY(CAST(:ids AS text[]))
 """)
 _TOMBSTONES = text(f"""
 INSERT INTO entity AS e (source_id, entity_type, entity_id, version, version_text, sequence, operation, fingerprint,
@@ -32,6 +41,12 @@ RETURNING 1
 _BLANK = "payload = '{}', data_pointer = '', error = NULL"
 _BLANK_EVENTS = text(f"UPDATE event SET {_BLANK} WHERE {_MINE} AND payload <> '{{}}' RETURNING id")
 _BLANK_EVENT = text(f"UPDATE event SET {_BLANK} WHERE id = :event_id AND payload <> '{{}}' RETURNING id")
+_DROP_UNMAPPED = text("DELETE FROM unmapped WHERE event_id = ANY(CAST(:ids AS uuid[]))")
+_UNMAPPED = text("""
+SELECT u.event_id, u.headers, u.body FROM unmapped u
+WHERE u.source_id = :source_id AND u.event_id > :after ORDER BY u.event_id LIMIT :limit
+""")
+_READ_AT_ONCE = 200
 _CONFLICTS = text("DELETE FROM event_conflict WHERE event_id = ANY(CAST(:ids AS uuid[]))")
 _DROP_LEADS = text(f"DELETE FROM lead WHERE {_MINE} RETURNING 1")
 _BLANK_ENTITY = text("UPDATE entity SET data = NULL WHERE event_id = :event_id AND data IS NOT NULL")
@@ -67,6 +82,8 @@ def customer_keys(session: Executor, source_id: int, subject: dict[str, Any]) ->
     customer = str(subject["customer_id"])
     gid = f"gid://shopify/Customer/{customer}"
     found = [("customer", customer), ("customer", gid), ("customer_tags", gid), ("customer_tags", customer)]
+    more = session.execute(_ABOUT, {"source_id": source_id, "types": list(_CONSENTS), "ids": [customer, gid]})
+    found += [(row[0], row[1]) for row in more]
     found += [("order", order) for order in subject.get("orders") or []]
     member = text("""
 SELECT entity_type, entity_id FROM entity
@@ -77,7 +94,24 @@ WHERE source_id = :source_id AND entity_type = 'segment_membership' AND entity_i
     if subject.get("email"):
         values = {"source_id": source_id, "email": subject["email"]}
         found += [(row[0], row[1]) for row in session.execute(_LEADS, values)]
+    found += [(ENTITY_TYPE, str(event_id)) for event_id in _unmapped_about(session, source_id, subject)]
     return sorted(set(found))
+
+
+def _unmapped_about(session: Executor, source_id: int, subject: dict[str, Any]) -> Iterator[uuid.UUID]:
+    """Yield the unmapped events whose body or headers name a customer, by id, order or e-mail address."""
+    customer = str(subject["customer_id"])
+    words = [re.escape(word) for word in (customer, *map(str, subject.get("orders") or []))]
+    if subject.get("email"):
+        words += [re.escape(form) for form in (subject["email"], quote(subject["email"], safe=""))]
+    named = re.compile(rf"(?<![0-9a-z])(?:{'|'.join(words)})(?![0-9a-z])", re.IGNORECASE)
+    after = _FIRST
+    while found := session.execute(_UNMAPPED, {"source_id": source_id, "after": after, "limit": _READ_AT_ONCE}).all():
+        for event_id, headers, body in found:
+            after = event_id
+            said = [bytes(body).decode("utf-8", "replace"), *headers.values()]
+            if any(named.search(one) for one in said):
+                yield event_id
 
 
 def listed(session: Executor, source_id: int, keys: Keys) -> dict[str, Any]:
@@ -107,6 +141,7 @@ def entities(session: Executor, source_id: int, event_id: object, keys: Keys) ->
     values = {**_values(source_id, keys), "event_id": event_id}
     blanked = [row[0] for row in session.execute(_BLANK_EVENTS, values)]
     session.execute(_CONFLICTS, {"ids": [str(one) for one in blanked]})
+    session.execute(_DROP_UNMAPPED, {"ids": [entity_id for kind, entity_id in keys if kind == ENTITY_TYPE]})
     typed = sum(
         len(session.execute(text(f"DELETE FROM {table} WHERE {_MINE} RETURNING 1"), values).all())  # noqa: S608  # ours
         for table in _OWNED
@@ -124,6 +159,7 @@ def some_of_source(session: Executor, source_id: int, event_id: object, until: o
     values = {"source_id": source_id, "event_id": event_id, "until": until, "batch": batch}
     blanked = [row[0] for row in session.execute(_BLANK_SOME, values)]
     session.execute(_CONFLICTS, {"ids": [str(one) for one in blanked]})
+    session.execute(_DROP_UNMAPPED, {"ids": [str(one) for one in blanked]})
     if blanked:
         return {"events": len(blanked)}
     gone = {}

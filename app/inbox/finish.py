@@ -14,7 +14,7 @@ from app.handlers.apply import Applied, Fenced
 from app.handlers.gate import Position, State
 from app.inbox.claim import Claim
 from app.inbox.deadlines import EXPIRED
-from app.incoming import Operation, StoredEvent
+from app.incoming import Completeness, Operation, StoredEvent
 from app.models import Outcome, Status
 from app.packed import packed
 
@@ -30,6 +30,7 @@ _FENCE = text(f"""
 SELECT mine.*, entity.*, mine.fact AND EXISTS (SELECT 1 FROM fact WHERE fact.event_id = mine.id) AS fact_known
 FROM (SELECT id, source_id, entity_type, entity_id, type, operation, version, version_text, sequence, fingerprint,
              final, state, fact, payload, data_pointer, received_at, attempts,
+             coalesce(completeness, 0) AS completeness,
              {EXPIRED} AS expired, CASE WHEN trace IS NOT NULL THEN {TRACED} END AS traced
       FROM event WHERE id = ANY(CAST(:ids AS uuid[])) AND claim_token = :token
       ORDER BY source_id, entity_type, entity_id, id FOR UPDATE) mine
@@ -191,6 +192,7 @@ def _of_older(outcome: Outcome) -> Outcome:
 def _fenced(row: Any) -> Fenced:
     own = {name: getattr(row, name) for name in _EVENT}
     own |= {"operation": Operation(row.operation), "fingerprint": bytes(row.fingerprint)}
+    own["completeness"] = Completeness(row.completeness)
     standing = None
     if row.old_version is not None:
         operation, fingerprint = Operation(row.old_operation), bytes(row.old_fingerprint)

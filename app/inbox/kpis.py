@@ -62,8 +62,8 @@ figures AS (
     SELECT source_id, campaign, grouping(source_id) = 1 AS whole, count(*) AS events, count(outcome) AS ended,
            avg(took_s) FILTER (WHERE outcome = 1) AS mean_s, max(took_s) FILTER (WHERE outcome = 1) AS max_s,
            percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY took_s) FILTER (WHERE outcome = 1) AS quantiles,
-           count(*) FILTER (WHERE outcome NOT IN (5, 7, 8) AND took_s <= objective_s) AS on_time,
-           count(*) FILTER (WHERE outcome IN (7, 8)) AS errors,
+           count(*) FILTER (WHERE outcome NOT IN (5, 7, 8, 9) AND took_s <= objective_s) AS on_time,
+           count(*) FILTER (WHERE outcome IN (7, 8, 9)) AS errors,
            avg(wait_s) AS wait_s, max(wait_s) AS peak_s, min(received_at) AS first_at, max(received_at) AS last_at
     FROM found GROUP BY GROUPING SETS ((), (source_id, campaign))
     HAVING grouping(source_id) = 1 OR campaign IS NOT NULL),

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any
 
-from app.incoming import Clock, Incoming, Operation, Version
+from app.incoming import Clock, Completeness, Incoming, Operation, Version
 from app.jsontext import parse
 from app.lanes import Decision
 from app.models import Lane
@@ -23,6 +23,10 @@ def normal_form(incoming: Incoming, decision: Decision) -> dict[str, Any]:
         "data_pointer": incoming.data_pointer,
         "delivery_fields": list(incoming.delivery_fields),
         "reuses_ids": incoming.reuses_ids,
+        "fact": incoming.fact,
+        "state": incoming.state,
+        "completeness": int(incoming.completeness),
+        "notes": list(incoming.notes),
         "lane": int(decision.lane),
         "priority": decision.priority,
         "reasons": list(decision.reasons),
@@ -45,5 +49,10 @@ def read_normal_form(kept: dict[str, Any], payload: str, source: str) -> tuple[I
         data_pointer=kept["data_pointer"],
         delivery_fields=tuple(kept["delivery_fields"]),
         reuses_ids=kept["reuses_ids"],
+        # A release before kept none of these.
+        fact=kept.get("fact"),
+        state=kept.get("state", True),
+        completeness=Completeness(kept.get("completeness", 0)),
+        notes=tuple(kept.get("notes", ())),
     )
     return incoming, Decision(Lane(kept["lane"]), kept["priority"], tuple(kept["reasons"]))

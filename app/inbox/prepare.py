@@ -2,6 +2,7 @@
 
 import hashlib
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -9,8 +10,30 @@ from decimal import Decimal
 from app.inbox.ids import new_event_id
 from app.inbox.schedule import Schedule, schedule_of
 from app.incoming import Clock, Incoming, Operation
-from app.jsontext import dump
+from app.jsontext import check_depth, dump
 from app.lanes import Decision
+from app.models import Outcome
+
+TOO_FAR_AHEAD = "the version lies further ahead than the allowed skew"
+SOURCE_DISABLED = "source-disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Why an event is stored as failed, for a person to decide about."""
+
+    outcome: Outcome
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """What arrived of an event that could not be mapped."""
+
+    headers: Mapping[str, str]
+    body: bytes
+    digest: bytes
+    """SHA-256 of the body as it was received; ``body`` is redacted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +52,22 @@ class NewEvent:
     decision: Decision
     received_at: datetime
     version: Decimal
-    quarantined: bool
+    held: Held | None
     final: bool
     schedule: Schedule
     trace: str | None = None
     """The context of the request's trace, where that is sampled."""
+    raw: Raw | None = None
+    """What arrived, where it could not be mapped."""
+    while_disabled: bool = False
+    """Whether it is stored although its source is disabled."""
+
+    @property
+    def history(self) -> list[dict[str, str]] | None:
+        """What could not be understood and was left out, as entries of the event's history."""
+        notes = (*self.incoming.notes, *self.schedule.notes)
+        at = self.received_at.isoformat()
+        return [{"step": "note", "at": at, "detail": note} for note in notes] if notes else None
 
 
 def prepare(  # noqa: PLR0913  # one event's facts
@@ -46,21 +80,27 @@ def prepare(  # noqa: PLR0913  # one event's facts
     received_at: float,
     skew_s: float,
     trace: str | None = None,
+    disabled: bool = False,
 ) -> NewEvent:
     """Return what store keeps of an event. ``received_at`` in Unix seconds, ``skew_s`` the skew a version may have.
 
+    ``disabled``: whether its source is, so that it is only kept.
+
     Raises:
-        FieldInvalid: the times between which the event is to be applied aren't times, or leave none.
+        BodyMalformed: the payload is nested too deeply to be read again.
     """
     arrival = Decimal(int(received_at * 1_000_000)) / 1_000_000
     version = incoming.version
     timed = version is not None and version.clock is Clock.TIME
     bare = {name: value for name, value in incoming.payload.items() if name not in incoming.delivery_fields}
     payload = dump(incoming.payload)
+    check_depth(payload)
     fingerprint = hashlib.sha256(payload if len(bare) == len(incoming.payload) else dump(bare)).digest()
     keys = [b"id:" + incoming.external_id.encode()]
     if incoming.content_key is not None:
         keys.append(b"content:" + incoming.content_key.encode())
+    ahead = timed and version is not None and version.order > arrival + Decimal(str(skew_s))
+    reason = SOURCE_DISABLED if disabled else TOO_FAR_AHEAD if ahead else None
     return NewEvent(
         id=event_id or new_event_id(),
         source_id=source_id,
@@ -72,8 +112,9 @@ def prepare(  # noqa: PLR0913  # one event's facts
         decision=decision,
         received_at=datetime.fromtimestamp(received_at, UTC),
         version=arrival if version is None else version.order,
-        quarantined=timed and version is not None and version.order > arrival + Decimal(str(skew_s)),
+        held=None if reason is None else Held(Outcome.QUARANTINED, reason),
         final=version is None and incoming.operation is Operation.DELETE and not incoming.reuses_ids,
         schedule=schedule_of(incoming),
         trace=trace,
+        while_disabled=disabled,
     )

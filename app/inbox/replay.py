@@ -8,7 +8,7 @@ from app.bare import Executor
 from app.errors import Rejected
 from app.inbox.read import EventUnknown
 from app.inbox.wake import wake
-from app.models import Outcome, Status
+from app.models import HELD, Outcome, Status
 
 
 class NotReplayable(Rejected):
@@ -32,7 +32,7 @@ def replay(session: Executor, event_id: uuid.UUID) -> None:
 
     Raises:
         EventUnknown: there is none.
-        NotReplayable: it is waiting or running, or it is quarantined.
+        NotReplayable: it is waiting or running, or it is quarantined or unmapped.
     """
     row = session.execute(_STATE, {"id": event_id}).one_or_none()
     if row is None:
@@ -40,7 +40,7 @@ def replay(session: Executor, event_id: uuid.UUID) -> None:
     if Status(row[0]) in {Status.PENDING, Status.PROCESSING}:
         raise NotReplayable
     outcome = Outcome(row[1])
-    if outcome is Outcome.QUARANTINED:
-        raise NotReplayable("the event is quarantined: its version lies in the future")
+    if outcome in HELD:
+        raise NotReplayable(f"the event is {outcome.name.lower()}: release it instead")
     session.execute(_REPLAY, {"id": event_id, "was": outcome.name.lower()})
     wake(session)

@@ -57,7 +57,7 @@ _CONDITIONS = {
     "since": "e.received_at >= CAST(:since AS timestamptz)",
     "until": "e.received_at < CAST(:until AS timestamptz)",
 }
-_ENDED = "e.status IN (2, 3) AND e.outcome <> 8"
+_ENDED = f"e.status IN (2, 3) AND e.outcome NOT IN ({Outcome.QUARANTINED:d}, {Outcome.UNMAPPED:d})"
 _ENUMS = {"lane": Lane, "status": Status, "outcome": Outcome}
 # The gate of app.handlers.gate in SQL, for counting only: what is applied, the gate alone decides. Held together by
 # test_a_dry_run_judges_as_the_gate_does.
@@ -135,7 +135,7 @@ def forecast(session: Session, wanted: EventFilter) -> Forecast:
         FieldInvalid: the filter names nothing, so it would mean everything.
     """
     given = as_json(wanted)
-    statement = text(_FORECAST.format(ended=_ENDED, where=_where(given)))
+    statement = text(_FORECAST.format(ended=_ENDED, where=where(given)))
     counts: dict[str, int] = {row[0]: row[1] for row in session.execute(statement, given)}
     return Forecast(sum(counts.values()), **{state: counts.get(state, 0) for state in _FATES})
 
@@ -204,7 +204,7 @@ def release(session: Executor) -> int:
     if room <= 0:
         return 0
     behind = "AND (received_at, id) > (:position_at, CAST(:position_id AS uuid))" if replay.position_id else ""
-    statement = text(_RELEASE.format(ended=_ENDED, where=_where(replay.wanted), behind=behind))
+    statement = text(_RELEASE.format(ended=_ENDED, where=where(replay.wanted), behind=behind))
     values = {
         **replay.wanted,
         "created_at": replay.created_at,
@@ -243,7 +243,8 @@ def as_words(given: dict[str, Any]) -> dict[str, Any]:
     return {name: _ENUMS[name](value).name.lower() if name in _ENUMS else value for name, value in given.items()}
 
 
-def _where(given: dict[str, Any]) -> str:
+def where(given: dict[str, Any]) -> str:
+    """Return the condition that a filter, as ``as_json`` writes it, makes of events ``e``."""
     return " AND ".join(_CONDITIONS[name] for name in given)
 
 

@@ -26,37 +26,42 @@ class Schedule:
     effective_at: datetime | None = None
     expires_at: datetime | None = None
     campaign: str | None = None
+    notes: tuple[str, ...] = ()
+    """What was said of it and could not be understood."""
 
 
 def schedule_of(incoming: Incoming) -> Schedule:
     """Return what an event's data says about when it counts.
 
-    A time that can't be read is refused, not ignored: "at once" is the one thing that a sender who wrote a time
-    didn't mean. A delete never expires: not to delete is never safe.
-
-    Raises:
-        FieldInvalid: a time isn't one, or no time is left between the two.
+    A field that can't be read as a time may describe the thing itself, so it is noted and schedules nothing. A delete
+    never expires: not to delete is never safe.
     """
     own = incoming.entity_id if incoming.entity_type == "campaign" else None
     data = resolve(incoming.payload, incoming.data_pointer)
     if not isinstance(data, dict):
         return Schedule(campaign=own)
-    effective_at, expires_at = _time(data, "effective_at"), None
+    notes: list[str] = []
+    effective_at, expires_at = _time(data, "effective_at", notes), None
     if incoming.operation is not Operation.DELETE and incoming.entity_type not in _OWN_SCHEDULE:
-        expires_at = _time(data, "expires_at")
+        expires_at = _time(data, "expires_at", notes)
     if effective_at and expires_at and expires_at <= effective_at:
-        raise FieldInvalid("expires_at isn't after effective_at")
-    return Schedule(effective_at, expires_at, own or _id(data.get("campaign_id")) or _id(data.get("campaign")))
+        notes.append("expires_at isn't after effective_at")
+        effective_at = expires_at = None
+    campaign = own or _id(data.get("campaign_id")) or _id(data.get("campaign"))
+    return Schedule(effective_at, expires_at, campaign, tuple(notes))
 
 
-def _time(data: JsonObject, name: str) -> datetime | None:
+def _time(data: JsonObject, name: str, notes: list[str]) -> datetime | None:
     value = data.get(name)
     if value is None or value == "":
         return None
     try:
         return _EPOCH + timedelta(microseconds=int(instant(value, name).order * 1_000_000))
+    except FieldInvalid as error:
+        notes.append(str(error))
     except OverflowError:
-        raise FieldInvalid(f"{name} isn't a time that can be waited for") from None
+        notes.append(f"{name} isn't a time that can be waited for")
+    return None
 
 
 def _id(value: JsonValue) -> str | None:

@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from app.bare import Executor
 from app.handlers import handler_for
+from app.inbox import raw
 from app.inbox.normalform import normal_form
 from app.inbox.prepare import NewEvent
 from app.models import Lane, Outcome, Status
@@ -53,10 +54,12 @@ WITH won AS (
     INSERT INTO event_key (source_id, digest, event_id, fingerprint, lane)
     SELECT k.source_id, k.digest, k.event_id, k.fingerprint, k.lane
     FROM json_to_recordset(CAST(:key_rows AS json))
-         AS k(source_id int, revision int, digest bytea, event_id uuid, fingerprint bytea, lane smallint)
+         AS k(source_id int, revision int, digest bytea, event_id uuid, fingerprint bytea, lane smallint,
+              while_disabled boolean)
     CROSS JOIN LATERAL (
         SELECT FROM source s
-        WHERE s.id = k.source_id AND s.revision = k.revision AND s.enabled AND s.removed_at IS NULL OFFSET 0) s
+        WHERE s.id = k.source_id AND s.revision = k.revision AND (s.enabled OR k.while_disabled)
+          AND s.removed_at IS NULL OFFSET 0) s
     ORDER BY k.source_id, k.digest, k.event_id
     ON CONFLICT DO NOTHING
     RETURNING event_id),
@@ -64,20 +67,20 @@ wins AS (SELECT event_id, count(*) AS keys FROM won GROUP BY event_id)
 INSERT INTO event (id, source_id, external_id, type, entity_type, entity_id, operation, version, version_text,
                    sequence, fingerprint, final, state, fact, payload, data_pointer, lane, priority, score,
                    reasons, status, outcome, error, received_at, dispatched_at, finished_at, due_at,
-                   effective_at, expires_at, campaign, trace)
+                   effective_at, expires_at, campaign, completeness, history, trace)
 SELECT e.id, e.source_id, e.external_id, e.type, e.entity_type, e.entity_id, e.operation, e.version, e.version_text,
-       e.sequence, e.fingerprint, e.final, true, e.fact, e.payload, e.data_pointer, e.lane, e.priority, e.score,
-       e.reasons, CASE WHEN e.quarantined THEN 3 ELSE 0 END, CASE WHEN e.quarantined THEN 8 END,
-       CASE WHEN e.quarantined THEN 'the version lies further ahead than the allowed skew' END, e.received_at,
-       CASE WHEN l.open AND NOT e.quarantined AND coalesce(e.effective_at <= now(), true) THEN now() END,
-       CASE WHEN e.quarantined THEN now() END, greatest(now(), e.effective_at), e.effective_at, e.expires_at,
-       e.campaign, e.trace
+       e.sequence, e.fingerprint, e.final, e.state, e.fact, e.payload, e.data_pointer, e.lane, e.priority, e.score,
+       e.reasons, CASE WHEN e.outcome IS NULL THEN 0 ELSE 3 END, e.outcome, e.error, e.received_at,
+       CASE WHEN l.open AND e.outcome IS NULL AND coalesce(e.effective_at <= now(), true) THEN now() END,
+       CASE WHEN e.outcome IS NOT NULL THEN now() END, greatest(now(), e.effective_at), e.effective_at, e.expires_at,
+       e.campaign, e.completeness, coalesce(e.history, '[]'), e.trace
 FROM json_to_recordset(CAST(:rows AS json))
      AS e(id uuid, keys int, source_id int, external_id text, type text, entity_type text, entity_id text,
           operation smallint, version numeric, version_text text, sequence numeric, fingerprint bytea, final boolean,
-          fact boolean, payload text, data_pointer text, lane smallint, priority smallint, score smallint,
-          reasons jsonb, quarantined boolean, received_at timestamptz, effective_at timestamptz,
-          expires_at timestamptz, campaign text, trace text)
+          state boolean, fact boolean, payload text, data_pointer text, lane smallint, priority smallint,
+          score smallint, reasons jsonb, outcome smallint, error text, received_at timestamptz,
+          effective_at timestamptz, expires_at timestamptz, campaign text, completeness smallint, history jsonb,
+          trace text)
 JOIN wins w ON w.event_id = e.id AND w.keys = e.keys
 JOIN lane l ON l.lane = e.lane
 RETURNING id, dispatched_at IS NOT NULL
@@ -128,9 +131,10 @@ def store(session: Executor, events: Sequence[NewEvent]) -> list[Stored]:
     group = {event.id for event in events}
     rows = {
         "key_rows": packed([key for event in events for key in _keys(event)]),
-        "rows": packed([_row(event) for event in events]),
+        "rows": packed([row_of(event) for event in events]),
     }
     direct = {row[0]: row[1] for row in session.execute(_STORE, rows)}
+    raw.keep(session, [event for event in events if event.id in direct])
     known = _repeated(session, [event for event in events if event.id not in direct])
     return [
         _new(event, publish=direct[event.id])
@@ -149,10 +153,12 @@ def _keys(event: NewEvent) -> Iterator[dict[str, Any]]:
             "event_id": event.id,
             "fingerprint": event.fingerprint,
             "lane": event.decision.lane,
+            "while_disabled": event.while_disabled,
         }
 
 
-def _row(event: NewEvent) -> dict[str, Any]:
+def row_of(event: NewEvent) -> dict[str, Any]:
+    """Return an event's row, but for what the store decides."""
     incoming, decision, schedule = event.incoming, event.decision, event.schedule
     return {
         "id": event.id,
@@ -168,24 +174,28 @@ def _row(event: NewEvent) -> dict[str, Any]:
         "sequence": incoming.sequence or 0,
         "fingerprint": event.fingerprint,
         "final": event.final,
-        "fact": handler_for(incoming.entity_type).is_fact(incoming.type),
+        "state": incoming.state,
+        "fact": handler_for(incoming.entity_type).is_fact(incoming.type) if incoming.fact is None else incoming.fact,
         "payload": event.payload,
         "data_pointer": incoming.data_pointer,
         "lane": decision.lane,
         "priority": decision.priority,
         "score": decision.score,
         "reasons": decision.reasons,
-        "quarantined": event.quarantined,
+        "outcome": event.held and event.held.outcome,
+        "error": event.held and event.held.reason,
         "received_at": event.received_at,
         "effective_at": schedule.effective_at,
         "expires_at": schedule.expires_at,
         "campaign": schedule.campaign,
+        "completeness": incoming.completeness or None,
+        "history": event.history,
         "trace": event.trace,
     }
 
 
 def _new(event: NewEvent, *, publish: bool) -> Stored:
-    status, outcome = (Status.FAILED, Outcome.QUARANTINED) if event.quarantined else (Status.PENDING, None)
+    status, outcome = (Status.PENDING, None) if event.held is None else (Status.FAILED, event.held.outcome)
     lane, priority = event.decision.lane, event.decision.priority
     return Stored(Kept.NEW, event.id, status, outcome, lane, priority, publish)
 
@@ -224,7 +234,7 @@ def _first(session: Executor, event: NewEvent, unstored: set[uuid.UUID]) -> Stor
     lost = [digest for digest in event.keys if digest not in own]
     if not lost:
         # It is the second try of a commit whose answer was lost.
-        return _new(event, publish=not event.quarantined)
+        return _new(event, publish=event.held is None)
     found = session.execute(_FIND_FIRST, {"source_id": event.source_id, "digests": lost}).all()
     if not found:
         return Stored(Kept.SOURCE_CHANGED, event.id, Status.PENDING, None, event.decision.lane)

@@ -132,9 +132,9 @@ ON CONFLICT (lane, step) DO UPDATE SET count = tally_work.count + excluded.count
 # Those that an alarm asks for are there from the first, with 0: an increase needs a number to increase from.
 _ENDS = text("""
 SELECT s.name, l.lane, o.outcome, coalesce(t.count, 0)
-FROM source s CROSS JOIN lane l CROSS JOIN generate_series(1, 8) AS o(outcome)
+FROM source s CROSS JOIN lane l CROSS JOIN generate_series(1, 10) AS o(outcome)
 LEFT JOIN tally_outcome t ON t.source_id = s.id AND t.lane = l.lane AND t.outcome = o.outcome
-WHERE t.count IS NOT NULL OR (o.outcome IN (7, 8) AND s.removed_at IS NULL)
+WHERE t.count IS NOT NULL OR (o.outcome IN (7, 8, 9) AND s.removed_at IS NULL)
 ORDER BY s.name, l.lane, o.outcome
 """)
 _TIMES = text("""

@@ -21,7 +21,7 @@ _STARTS_AND_STOPS = [
 ]  # fmt: skip
 _STOCK = [
     "stock", "stock_item", "stock-item", "stock_status", "inventory", "inventory_level", "inventory_item",
-    "inventory_source_item", "sku_inventory", "product_inventory",
+    "inventory_source_item", "sku_inventory", "product_inventory", "channel_inventory_product",
 ]  # fmt: skip
 _STOCK_AND_BOOKINGS = [*_STOCK, "stock-transaction", "stock_transaction"]
 _PRODUCTS = ["product", "product_listing", "variant", "product_variant", "sku", "simple_product"]
@@ -70,7 +70,7 @@ _RULES: list[dict[str, Any]] = [
     },
     {
         "name": "stock-outs are urgent",
-        "when": {"verb": ["out_of_stock", "sold_out", "stocked_out", "stock_out", "depleted"]},
+        "when": {"verb": ["out_of_stock", "out_of_stock_reached", "sold_out", "stocked_out", "stock_out", "depleted"]},
         "lane": "high",
         "priority": 9,
     },

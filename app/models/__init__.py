@@ -3,7 +3,7 @@
 from app.models.base import Base
 from app.models.desk import ApiKey, Audit, DeskRequest, LaneState, Scope, Shed
 from app.models.entity import Entity, Fact
-from app.models.event import Event, EventConflict, EventKey, Lane, Outcome, Resolution, Status
+from app.models.event import HELD, Event, EventConflict, EventKey, Lane, Outcome, Resolution, Status, Unmapped
 from app.models.priority import PolicyState, PriorityChange, PriorityPolicy, PriorityShadow
 from app.models.request import RequestKind, RequestStatus, SenderRequest
 from app.models.running import LeaderState, PeriodicRun, Replay, ReplayState
@@ -12,6 +12,7 @@ from app.models.tally import TallyMark, TallyOutcome, TallyTime, TallyWork, Upti
 from app.models.typed import Campaign, ContentItem, Currency, Lead, Owned, Price, Promotion, Segment
 
 __all__ = [
+    "HELD",
     "ApiKey",
     "Audit",
     "Base",
@@ -52,5 +53,6 @@ __all__ = [
     "TallyOutcome",
     "TallyTime",
     "TallyWork",
+    "Unmapped",
     "Uptime",
 ]

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import DateTime, Index, LargeBinary, PrimaryKeyConstraint, SmallInteger, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.incoming import Operation
+from app.incoming import Completeness, Operation
 from app.models.base import Base, Code, Exact, Instant
 
 
@@ -49,7 +49,15 @@ class Outcome(IntEnum):
     DEAD = 7
     """Every attempt failed, or trying can't help."""
     QUARANTINED = 8
-    """Its version lies in the future."""
+    """Held for a person: its version lies in the future, or its source was disabled when it arrived."""
+    UNMAPPED = 9
+    """Its sender is verified, but what it says could not be read; kept as it came until it is released."""
+    DUPLICATE = 10
+    """Released, it proved to be another event that had arrived before."""
+
+
+HELD = frozenset({Outcome.QUARANTINED, Outcome.UNMAPPED})
+"""The outcomes of events that were never tried and wait for a person: they are released, not replayed."""
 
 
 class Resolution(IntEnum):
@@ -121,6 +129,8 @@ class Event(Base):
     finished_at: Mapped[datetime | None] = mapped_column(_TIME)
     history: Mapped[list[Any]] = mapped_column(server_default=text("'[]'"))
     """What happened besides the usual steps, which have columns of their own."""
+    completeness: Mapped[Completeness | None] = mapped_column(Code(Completeness))
+    """How much of the entity the data describes; null is everything."""
     trace: Mapped[str | None] = mapped_column(Text)
     """The W3C context of the request's trace, where that is sampled: all that happens to the event goes on in it."""
 
@@ -173,6 +183,22 @@ class Event(Base):
         Index("event_received_idx", text("received_at DESC"), text("id DESC")),
         Index("event_finished_idx", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     )
+
+
+class Unmapped(Base):
+    """What arrived of an unmapped event, so that it can be mapped again; deleted when it is."""
+
+    __tablename__ = "unmapped"
+    __table_args__ = (Index("unmapped_source_idx", "source_id", "event_id"),)
+
+    event_id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
+    source_id: Mapped[int]
+    headers: Mapped[dict[str, Any]]
+    """Those that say something about the event, redacted."""
+    body: Mapped[bytes] = mapped_column(LargeBinary)
+    """As it was received, but for the source's secrets."""
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    """SHA-256 of the body as it was received."""
 
 
 class EventKey(Base):

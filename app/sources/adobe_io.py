@@ -5,34 +5,33 @@ as its signature. Keys come in with the request, fetched by ``app.web.keyring`` 
 developer.adobe.com/events, "Signature verification"; names: ``app/sources/adobe_events.py``.
 """
 
-import base64
-import binascii
-import hashlib
-import hmac
 import re
+from codecs import BOM_UTF8
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Annotated
 
-import orjson
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from pydantic import StringConstraints
 
-from app.errors import ConfigInvalid, FieldInvalid, RecipientWrong, SignatureInvalid, SignatureMissing
-from app.incoming import Incoming, JsonObject
-from app.jsontext import parse_object, resolve
-from app.sources import adobe_events, fields
-from app.sources.kind import Config, Greeting, Hello, Kind, Outgoing, Request
+from app import versions
+from app.errors import (
+    BodyMalformed,
+    ConfigInvalid,
+    FieldInvalid,
+    RecipientWrong,
+    SignatureInvalid,
+    SignatureMissing,
+)
+from app.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
+from app.jsontext import dump, parse_leniently, resolve
+from app.sources import adobe_events, bodies, catalogue, fields, lines
+from app.sources.adobe_signature import HMAC, PAIRS, is_adobes, is_for, key_paths, older
+from app.sources.catalogue import Topic
+from app.sources.kind import Config, Delivery, Greeting, Hello, Kind, Outgoing, Request
 
 MIN_SECRET_CHARS = 8
-_PATH = re.compile(r"/prod/keys/pub-key-[A-Za-z0-9_-]{1,64}\.pem", re.ASCII)
 _CHALLENGE = re.compile(r"[!-~]{1,200}")
-_PAIRS = tuple((f"x-adobe-digital-signature-{n}", f"x-adobe-public-key{n}-path") for n in (1, 2))
-_HMAC = "x-adobe-signature"
+_ALL_STORES = "0"
+"""The id of no store view: values saved under it are the default of all."""
 
 
 class AdobeConfig(Config):
@@ -44,53 +43,6 @@ class AdobeConfig(Config):
     """What the shop's prices are in: a product doesn't say."""
 
 
-def key_paths(request: Request) -> tuple[str, ...]:
-    """Return the paths of the keys that a request is signed with: those of Adobe's own form, and no others."""
-    named = [request.headers.get(path, "") for signature, path in _PAIRS if request.headers.get(signature)]
-    return tuple(dict.fromkeys(path for path in named if _PATH.fullmatch(path)))
-
-
-@lru_cache(64)
-def read_key(pem: bytes) -> RSAPublicKey | None:
-    """Return an RSA public key of a PEM text, or None where it holds none."""
-    try:
-        key = load_pem_public_key(pem)
-    except (ValueError, UnsupportedAlgorithm):
-        return None
-    return key if isinstance(key, RSAPublicKey) else None
-
-
-def _is_adobes(request: Request) -> bool:
-    for header, path in _PAIRS:
-        key = read_key(request.public_keys.get(request.headers.get(path, ""), b""))
-        if key is None:
-            continue
-        try:
-            signature = base64.b64decode(fields.to_bytes(request.headers.get(header, "")), validate=True)
-            key.verify(signature, request.body, PKCS1v15(), SHA256())
-        except (binascii.Error, ValueError, InvalidSignature):
-            continue
-        return True
-    return False
-
-
-def _recipient(body: bytes) -> str | None:
-    try:
-        found = orjson.loads(body)
-    except ValueError:
-        return None
-    named = found.get("recipientclientid") if isinstance(found, dict) else None
-    return named if isinstance(named, str) else None
-
-
-def _same(one: str, other: str) -> bool:
-    return hmac.compare_digest(one.encode("utf-8", "surrogatepass"), other.encode("utf-8", "surrogatepass"))
-
-
-def _signature(body: bytes, secret: str) -> bytes:
-    return base64.b64encode(hmac.digest(secret.encode("utf-8", "surrogatepass"), body, hashlib.sha256))
-
-
 def verify(request: Request, secrets: Sequence[str], config: AdobeConfig) -> None:
     """Check that one of Adobe's two digital signatures holds, or the older HMAC, and that we are the recipient.
 
@@ -98,49 +50,160 @@ def verify(request: Request, secrets: Sequence[str], config: AdobeConfig) -> Non
         SignatureInvalid: or a child of it; nothing else.
     """
     usable = fields.usable(secrets)
-    is_digital = any(request.headers.get(header) for header, _ in _PAIRS)
-    if not is_digital and not request.headers.get(_HMAC):
-        raise SignatureMissing(f"the headers {_PAIRS[0][0]} and {_HMAC} are missing")
-    if is_digital and config.client_id is None and not request.headers.get(_HMAC):
+    is_digital = any(request.headers.get(header) for header, _ in PAIRS)
+    if not is_digital and not request.headers.get(HMAC):
+        raise SignatureMissing(f"the headers {PAIRS[0][0]} and {HMAC} are missing")
+    if is_digital and config.client_id is None and not request.headers.get(HMAC):
         raise SignatureInvalid("the option client_id isn't set, so no digital signature can be this source's")
-    if config.client_id is not None and is_digital and _is_adobes(request):
-        if not _same(_recipient(request.body) or "", config.client_id):
+    if config.client_id is not None and is_digital and is_adobes(request):
+        if not is_for(request.body, config.client_id, strictly=True):
             raise RecipientWrong
         return
-    given = request.headers.get(_HMAC)
-    expected = [_signature(request.body, secret) for secret in usable]
+    given = request.headers.get(HMAC)
+    expected = [older(request.body, secret) for secret in usable]
     fields.require_match([fields.to_bytes(given)] if given else [], expected)
-    if config.client_id is not None and not _same(_recipient(request.body) or config.client_id, config.client_id):
+    if config.client_id is not None and not is_for(request.body, config.client_id, strictly=False):
         raise RecipientWrong
 
 
-def normalise(request: Request, _secrets: Sequence[str], _config: AdobeConfig, source: str) -> Incoming:
-    """Bring an event to normal form. Which fields it has was chosen at Adobe's; the id must be among them.
+def split(request: Request, _config: AdobeConfig) -> list[Request] | None:
+    """Return each event of a batch, a JSON array with something in it, as a request of its own in the flat form.
+
+    Adobe's batches have 20 events at most. Source: developer.adobe.com/events/docs/support/faq.
+
+    Raises:
+        BodyTooLarge: it has more events than any batch may have.
+    """
+    if request.body.removeprefix(BOM_UTF8).lstrip()[:1] != b"[":
+        return None
+    try:
+        elements = lines.elements(request.body)
+    except BodyMalformed:
+        return None
+    if not elements:
+        return None
+    lines.check_count(len(elements))
+    return [
+        Request(request.headers, _flat_text(element), request.received_at, request.public_keys) for element in elements
+    ]
+
+
+def _flat_text(element: bytes) -> bytes:
+    try:
+        event, replaced = parse_leniently(element)
+    except BodyMalformed:
+        return element
+    flat = _flat(event)
+    return element if replaced or flat is event else dump(flat)
+
+
+def _flat(event: JsonValue) -> JsonValue:
+    """Return an event that older providers wrap, ``{eventid, event: {body}, recipientclientid}``, as a flat one."""
+    inner = event.get("event") if isinstance(event, dict) and "type" not in event else None
+    inner = inner.get("body") if isinstance(inner, dict) else None
+    if not isinstance(inner, dict):
+        return event
+    return {**inner, **{name: value for name, value in event.items() if name != "event"}}
+
+
+def open_(request: Request, _secrets: Sequence[str], _config: AdobeConfig) -> Delivery:
+    """Parse an event.
 
     Raises:
         BodyMalformed: the body isn't a JSON object.
-        FieldInvalid: a field is missing or malformed.
+        FieldInvalid: it has no id.
     """
-    body = parse_object(request.body)
-    held = resolve(body, "/data/value")
-    value: JsonObject = held if isinstance(held, dict) else {}
-    name = "eventid" if body.get("eventid") is not None else "id"
-    event = adobe_events.read(fields.label(body.get("type"), "/type"))
-    entity_id, reused = adobe_events.entity_id(event, value)
-    if held is not None and held is not value:
-        raise FieldInvalid("/data/value must be an object")
-    return Incoming(
-        source=source,
-        external_id=fields.identifier(body.get(name), f"/{name}"),
-        type=event.type,
-        entity_type=event.noun,
-        entity_id=entity_id,
-        operation=fields.operation(event.type),
-        version=adobe_events.version(body, value),
-        payload=body,
-        data_pointer="/data/value",
-        reuses_ids=reused,
-    )
+    body, notes = bodies.read_object(request)
+    body = _flat(body)
+    name = next((one for one in ("eventid", "event_id") if body.get(one) is not None), "id")
+    topic = body.get("type")
+    topic = topic if isinstance(topic, str) else ""
+    version = None
+    try:
+        version = None if body.get("time") in (None, "") else versions.instant(body["time"], "/time")
+    except FieldInvalid as error:
+        notes = (*notes, f"{error}: it was left out")
+    key = fields.identifier(body.get(name), f"/{name}")
+    return Delivery(body, topic, adobe_events.type_of(topic), key, version=version, notes=notes)
+
+
+def interpret(delivery: Delivery, _request: Request, _config: AdobeConfig, source: str) -> list[Incoming]:
+    """Bring an event to normal form. Which fields it has was chosen at Adobe's.
+
+    Raises:
+        FieldInvalid: it has no type, or the id of the entity isn't among its fields.
+    """
+    code = adobe_events.read(delivery.topic)
+    topic, body = code.topic, delivery.body
+    value = resolve(body, topic.data_pointer)
+    operation = code.operation(value)
+    entity_id = _entity_id(code, body)
+    if entity_id is None:
+        return [catalogue.own_entity(delivery, source, topic.type, topic.entity_type, operation)]
+    version, notes = _version(topic, delivery)
+    completeness = topic.completeness
+    if topic.entity_type == "product" and operation is not Operation.DELETE:
+        completeness, said = _of_product(value)
+        notes = (*notes, *said)
+    return [
+        Incoming(
+            source=source,
+            external_id=delivery.key,
+            type=topic.type,
+            entity_type=topic.entity_type,
+            entity_id=entity_id,
+            operation=operation,
+            version=version,
+            payload=body,
+            data_pointer=topic.data_pointer,
+            reuses_ids=_reused(topic, body),
+            fact=True if topic.fact else None,
+            # What a login or a cart tells of its customer or quote is no save of that.
+            state=not topic.fact or completeness is not Completeness.THIN,
+            completeness=completeness,
+            notes=notes,
+        )
+    ]
+
+
+def _entity_id(code: adobe_events.Code, body: JsonObject) -> str | None:
+    """Return the entity's id, or None where the event is an entity of its own."""
+    if code.topic.id.is_event:
+        return None
+    try:
+        return code.topic.id.find(body)
+    except FieldInvalid:
+        if code.known:
+            raise
+        return None
+
+
+def _reused(topic: Topic, body: JsonObject) -> bool:
+    """Tell whether the id is one that is given to new entities: a SKU or a code, not Commerce's own number."""
+    return topic.entity_type in adobe_events.REUSED and resolve(body, topic.id.paths[0][0]) not in (None, "")
+
+
+def _version(topic: Topic, delivery: Delivery) -> tuple[Version | None, tuple[str, ...]]:
+    """Return ``updated_at``, else the time of sending, and the delivery's notes.
+
+    Also of a delete: it carries the last save's, beside which it wins the tie, while its own time of sending, up to a
+    minute late, would outdate what was made anew under the same SKU meanwhile.
+    """
+    try:
+        return topic.version_of(delivery.body) or delivery.version, delivery.notes
+    except FieldInvalid as error:
+        # Commerce writes 0000-00-00 00:00:00 where it has none. The time of sending is no time of the same clock.
+        return None, (*delivery.notes, f"{error}: the event counts from its arrival")
+
+
+def _of_product(value: JsonObject) -> tuple[Completeness, tuple[str, ...]]:
+    """Return how much a save says of a product's prices, and what is to be noted of that."""
+    store = value.get("store_id")
+    if store not in (None, "") and str(store) != _ALL_STORES:
+        return Completeness.DIFFERENCE, (
+            f"/data/value/store_id is {store}: a store view's own values change no typed row",
+        )
+    return (Completeness.COMPLETE if "price" in value else Completeness.PARTIAL), ()
 
 
 def greet(hello: Hello, _config: AdobeConfig) -> Greeting | None:
@@ -153,7 +216,7 @@ def greet(hello: Hello, _config: AdobeConfig) -> Greeting | None:
 
 def sign(outgoing: Outgoing, secret: str, _config: AdobeConfig) -> dict[str, str]:
     """Return the older HMAC's header: the digital signatures' private keys are Adobe's own."""
-    return {_HMAC: _signature(outgoing.body, secret).decode()}
+    return {HMAC: older(outgoing.body, secret).decode()}
 
 
 def check_secret(secret: str) -> None:
@@ -167,9 +230,15 @@ def check_secret(secret: str) -> None:
 
 
 KIND = Kind(
-    *("adobe-io", verify, normalise, sign, check_secret, AdobeConfig),
+    *("adobe-io", verify, open_, interpret, sign, check_secret, AdobeConfig),
     reused_ids=adobe_events.REUSED,
+    split=split,
     greet=greet,
     key_paths=key_paths,
+    headers=frozenset({"x-adobe-event-*", "x-adobe-delivery-id", "x-adobe-provider", "x-adobe-retry-count"}),
     drops_on_4xx=True,
+    refusals=(
+        "Adobe repeats what was answered 429 or 5xx (but not 505) for 24 hours; after any other 4xx the event is lost."
+        " A registration of which 80 % of at least 10 tries failed in 24 hours is marked unstable and later disabled."
+    ),
 )

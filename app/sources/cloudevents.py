@@ -1,29 +1,30 @@
-"""Owns the kind ``cloudevents``: CloudEvents 1.0 over HTTP, structured, binary and batched, and its handshake.
+"""The kind ``cloudevents``: CloudEvents 1.0 over HTTP, structured, binary and batched, and its handshake.
 
-Source: the HTTP protocol binding and "HTTP 1.1 Web Hooks for Event Delivery" of the specification. The ``cloudevents``
+Source: https://github.com/cloudevents/spec at ce@v1.0.2; ``http-webhook.md`` is "Web Hooks" here. The ``cloudevents``
 package isn't used to read: it fails on batches and on bad JSON. The tests write with it.
 """
 
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from decimal import Decimal
 from urllib.parse import unquote_to_bytes
 
 from app import versions
-from app.errors import BodyMalformed, ConfigInvalid, FieldInvalid
-from app.incoming import Incoming, JsonObject, Operation, Version
-from app.jsontext import dump, parse, parse_object, resolve
-from app.sources import fields, lines, macs, names
+from app.errors import ConfigInvalid, FieldInvalid
+from app.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
+from app.jsontext import resolve
+from app.sources import cloudevents_http as http
+from app.sources import cloudevents_unsigned, fields, lines, macs, mapping, names
 from app.sources.cloudevents_config import CloudEventsConfig
-from app.sources.kind import Greeting, Hello, Kind, Outgoing, Request
+from app.sources.kind import Delivery, Greeting, Hello, Kind, Outgoing, Request
 
 MIN_SECRET_CHARS = 8
-_STRUCTURED = "application/cloudevents+json"
-_BATCH = "application/cloudevents-batch+json"
-_ATTRIBUTE = re.compile(r"[a-z0-9]{1,60}")
 _ORIGIN = re.compile(r"[A-Za-z0-9.:-]{1,253}")
+_SEPARATORS = re.compile(r"[./: ]+")
+_OF_MAJOR_1 = re.compile(r"1\.[0-9][0-9A-Za-z.-]{0,20}")
+_TYPE_VERSION = re.compile(r"v[0-9]+(?:[a-z]+[0-9]*)?")
+_NO_SPECVERSION = "/specversion (in binary form the header ce-specversion) must be 1.0"
 
 
 def verify(request: Request, secrets: Sequence[str], config: CloudEventsConfig) -> None:
@@ -34,135 +35,200 @@ def verify(request: Request, secrets: Sequence[str], config: CloudEventsConfig) 
     """
     usable = fields.usable(secrets)
     if config.auth == "bearer":
-        scheme, _, token = fields.header(request, "authorization").partition(b" ")
-        given = [token.strip()] if scheme.lower() == b"bearer" else []
-        fields.require_match(given, [macs.key(secret) for secret in usable])
+        fields.require_match(_tokens(request), [macs.key(secret) for secret in usable])
         return
     value = fields.header(request, config.header)
     expected = [macs.written(macs.key(s), request.body, config.algorithm, config.encoding) for s in usable]
     fields.require_match(macs.given(value, config.prefix, config.encoding), expected)
 
 
+def _tokens(request: Request) -> list[bytes]:
+    """Return the token of the header, else of the query parameter ``access_token`` (Web Hooks 3.1, 3.2)."""
+    if "authorization" not in request.headers and b"access_token=" in request.query:
+        pairs = (part.partition(b"=") for part in request.query.split(b"&"))
+        return [unquote_to_bytes(value) for name, _, value in pairs if name == b"access_token"]
+    scheme, _, token = fields.header(request, "authorization").partition(b" ")
+    return [token.strip()] if scheme.lower() == b"bearer" else []
+
+
 def split(request: Request, _config: CloudEventsConfig) -> list[Request] | None:
-    """Take a batch apart: each event as a structured request of its own.
+    """Take a batch apart: each event as a structured request of its own, be it one that can't be read.
 
     Raises:
-        BodyMalformed, BodyTooLarge: it isn't a JSON array, or has too few or too many events.
+        BodyMalformed, BodyTooLarge: it isn't a JSON array, or has too many events.
     """
-    if lines.mimetype(request) != _BATCH:
+    found = http.elements(request)
+    if found is None:
         return None
-    found = parse(request.body)
-    if not isinstance(found, list):
-        raise BodyMalformed("a batch must be a JSON array")
     lines.check_count(len(found))
-    headers = {**request.headers, "content-type": _STRUCTURED}
-    return [replace(request, headers=headers, body=dump(event)) for event in found]
+    headers = {**request.headers, "content-type": http.STRUCTURED}
+    return [Request(headers, event, request.received_at, request.public_keys) for event in found]
 
 
-def _is_binary(request: Request) -> bool:
-    return not lines.mimetype(request).startswith("application/cloudevents")
+def open_(request: Request, _secrets: Sequence[str], config: CloudEventsConfig) -> Delivery:
+    """Parse an event; a binary one becomes its structured form first. The key is (source, id).
+
+    Raises:
+        BodyMalformed: the body isn't a JSON object, and no header says what it is.
+        FieldInvalid: a required attribute is missing or malformed, or a rule believes what isn't signed.
+    """
+    binary = http.is_binary(request)
+    event, notes = http.binary(request) if binary else http.structured(request)
+    if event.get("specversion") is None:
+        raise FieldInvalid(_NO_SPECVERSION)
+    key = f"{_text(event.get('source'), '/source')} {_text(event.get('id'), '/id')}"
+    unsigned = binary and config.auth == "hmac"
+    event_type = event.get("type")
+    delivery = Delivery(
+        event,
+        event_type if isinstance(event_type, str) else "",
+        fields.topic_label(event_type, "/type"),
+        key if len(key) <= fields.MAX_CHARS else hashlib.sha256(key.encode()).hexdigest(),
+        content_key=request.body_sha256 if unsigned else None,
+        version=None if unsigned else _told(event, config),
+        sequence=_sequence(event, config),
+        notes=notes,
+        topic_signed=not unsigned,
+    )
+    rule = mapping.rule_for(config.mapping, delivery) if unsigned and config.mapping else None
+    if rule is not None:
+        cloudevents_unsigned.check_rule(rule, delivery.type)
+    return delivery
 
 
-def _binary(request: Request) -> JsonObject:
-    """Return a binary event in its structured form."""
-    event: JsonObject = {}
-    for header, value in request.headers.items():
-        if not header.startswith("ce-"):
-            continue
-        name = header.removeprefix("ce-")
-        if not _ATTRIBUTE.fullmatch(name) or name in {"data", "datacontenttype"}:
-            raise FieldInvalid("a ce- header doesn't name an attribute")
-        try:
-            event[name] = unquote_to_bytes(fields.to_bytes(value)).decode()
-        except UnicodeDecodeError:
-            raise FieldInvalid(f"the header {header} isn't UTF-8") from None
-    event["datacontenttype"] = lines.mimetype(request)
-    if request.body.strip():
-        event["data"] = parse(request.body)
-    return event
+def _text(value: JsonValue, field: str) -> str:
+    """Return a text of any length without control characters, or an integer's digits."""
+    if isinstance(value, str) and len(value) > fields.MAX_CHARS:
+        for start in range(0, len(value), fields.MAX_CHARS):
+            fields.text(value[start : start + fields.MAX_CHARS], field)
+        return value
+    return fields.identifier(value, field) if isinstance(value, (int, Decimal)) else fields.text(value, field)
 
 
-def _verb(event_type: str) -> str:
-    """Return the last word of a type, be it ``price.deleted`` or ``com.example.ResourceDeleted``."""
-    last = event_type.rpartition(".")[2]
+def _told(event: JsonObject, config: CloudEventsConfig) -> Version | None:
+    try:
+        return _version(event, config)
+    except FieldInvalid:
+        return None
+
+
+def _version(event: JsonObject, config: CloudEventsConfig) -> Version | None:
+    """Return the version that the options lead to; None where nothing is there."""
+    pointer, counts = config.version_pointer or "/time", config.version_pointer and config.version_clock == "counter"
+    if config.order_by == "sequence":
+        pointer, counts = "/sequence", True
+    value = resolve(event, pointer)
+    return None if value in (None, "") else (versions.counter if counts else versions.instant)(value, pointer)
+
+
+def _sequence(event: JsonObject, config: CloudEventsConfig) -> Decimal | None:
+    """Return what orders the events of one time: a ``sequence`` of integers.
+
+    The extension is a text that compares as text, and what another ``sequencetype`` means is between its users.
+    """
+    given, kind = event.get("sequence"), event.get("sequencetype")
+    if given is None or config.order_by == "sequence":
+        return None
+    if kind not in (None, "") and str(kind).lower() != "integer":
+        return None
+    try:
+        return versions.counter(given, "/sequence").order
+    except FieldInvalid:
+        return None
+
+
+def _check_specversion(event: JsonObject) -> tuple[str, ...]:
+    """Take 1.0, and any other 1.x for it, with a note.
+
+    Raises:
+        FieldInvalid: it is something else.
+    """
+    told = event["specversion"]
+    if told == "1.0":
+        return ()
+    if not isinstance(told, str) or not _OF_MAJOR_1.fullmatch(told):
+        raise FieldInvalid(_NO_SPECVERSION)
+    return (f"specversion {told} was read as 1.0",)
+
+
+def _words(event_type: str) -> list[str]:
+    """Return the segments of a type without its version: ``com.example.object.deleted.v2`` ends in ``deleted``."""
+    words = [word for word in _SEPARATORS.split(event_type) if word]
+    return words[:-1] if len(words) > 1 and _TYPE_VERSION.fullmatch(words[-1]) else words
+
+
+def _verb(last: str) -> str:
+    """Return the verb in the last segment of a type, be it ``deleted`` or ``ResourceDeleted``."""
     return names.snake(last).rpartition("_")[2] if last != last.lower() else last
 
 
-def _entity_type(event: JsonObject, config: CloudEventsConfig, event_type: str) -> str:
+def _entity_type(event: JsonObject, config: CloudEventsConfig, words: Sequence[str]) -> str:
     if config.entity_type:
         return config.entity_type.lower()
     if config.entity_pointer:
-        return fields.label(resolve(event, config.entity_pointer), config.entity_pointer).lower()
-    return (["", *event_type.split(".")][-2] or event_type).lower()
+        return fields.topic_label(resolve(event, config.entity_pointer), config.entity_pointer).lower()
+    return fields.topic_label(words[-2] if len(words) > 1 else words[-1], "/type").lower()
 
 
-def _entity_id(event: JsonObject, config: CloudEventsConfig, key: str) -> str:
-    for pointer in (config.id_pointer,) if config.id_pointer else ("/subject", "/data/id"):
+def _entity_id(event: JsonObject, config: CloudEventsConfig) -> str | None:
+    """Return the id of the entity that an event is about; None where the event is one of its own."""
+    if config.id_pointer:
+        return fields.identifier(resolve(event, config.id_pointer), config.id_pointer)
+    for pointer in ("/subject", "/data/id"):
         value = resolve(event, pointer)
-        if value is not None or config.id_pointer:
+        if value not in (None, ""):
             return fields.identifier(value, pointer)
-    return key
+    if "data_base64" in event and "data" not in event and http.says_json(event.get("datacontenttype")):
+        raise FieldInvalid("/data_base64 isn't JSON, and there is no subject: nothing says what the event is about")
+    return None
 
 
-def _ordered(event: JsonObject, config: CloudEventsConfig) -> tuple[Version | None, Decimal | None]:
-    given = event.get("sequence")
-    sequence = None if given is None else versions.counter(given, "/sequence")
-    if config.order_by == "sequence":
-        return sequence, None
-    pointer = config.version_pointer or "/time"
-    value = resolve(event, pointer)
-    counts = config.version_clock == "counter" and config.version_pointer
-    version = None if value is None else (versions.counter if counts else versions.instant)(value, pointer)
-    return version, None if sequence is None else sequence.order
-
-
-def _check_signed(event: JsonObject, config: CloudEventsConfig, operation: Operation) -> None:
-    """Hold a binary event under an HMAC to its body: its headers aren't signed, so they may say nothing that counts.
+def _check_order(version: Version | None, config: CloudEventsConfig, operation: Operation) -> None:
+    """Hold an event to the counter that the options order by: any arrival is greater than any count.
 
     Raises:
-        FieldInvalid: id or version is in a header, or the event deletes.
+        FieldInvalid: it has none, and isn't a delete that is final without.
     """
-    for option, pointer in (("id_pointer", config.id_pointer), ("version_pointer", config.version_pointer)):
-        if pointer is None or not pointer.startswith("/data/") or resolve(event, pointer) is None:
-            raise FieldInvalid(f"the headers aren't signed: the option {option} must lead to a field in the data")
-    if operation is Operation.DELETE:
-        raise FieldInvalid("the headers aren't signed: a delete must be sent in structured form")
+    counts = config.order_by == "sequence" or (config.version_pointer and config.version_clock == "counter")
+    if version is None and counts and (operation is not Operation.DELETE or config.reuses_ids):
+        raise FieldInvalid(f"{'/sequence' if config.order_by == 'sequence' else config.version_pointer} is missing")
 
 
-def normalise(request: Request, _secrets: Sequence[str], config: CloudEventsConfig, source: str) -> Incoming:
-    """Bring an event to normal form; a binary one becomes its structured form first. The key is (source, id).
+def interpret(delivery: Delivery, request: Request, config: CloudEventsConfig, source: str) -> list[Incoming]:
+    """Bring an event to normal form.
 
     Raises:
-        BodyMalformed: the body isn't JSON.
         FieldInvalid: an attribute is missing or malformed.
     """
-    binary = _is_binary(request)
-    event = _binary(request) if binary else parse_object(request.body)
-    if event.get("specversion") != "1.0":
-        raise FieldInvalid("/specversion (in binary form the header ce-specversion) must be 1.0")
-    event_id = fields.text(event.get("id"), "/id")
-    key = f"{fields.text(event.get('source'), '/source')} {event_id}"
-    if len(key) > fields.MAX_CHARS:
-        key = hashlib.sha256(key.encode()).hexdigest()
-    event_type = fields.label(re.sub(r"[/: ]+", ".", fields.text(event.get("type"), "/type")), "/type")
-    operation = fields.operation(_verb(event_type))
-    if binary and config.auth == "hmac":
-        _check_signed(event, config, operation)
-    version, sequence = _ordered(event, config)
-    return Incoming(
-        source=source,
-        external_id=key,
-        type=event_type,
-        entity_type=fields.label(_entity_type(event, config, event_type), "/type"),
-        entity_id=_entity_id(event, config, key),
-        operation=operation,
-        version=version,
-        payload=event,
-        sequence=sequence,
-        data_pointer="/data" if isinstance(event.get("data"), dict) else "",
-        content_key=hashlib.sha256(request.body).hexdigest() if binary and config.auth == "hmac" else None,
-        reuses_ids=config.reuses_ids,
-    )
+    event = delivery.body
+    notes = _check_specversion(event) + delivery.notes
+    words = _words(delivery.topic)
+    operation = fields.operation(_verb(words[-1]))
+    if config.auth == "hmac" and http.is_binary(request):
+        cloudevents_unsigned.check(event, config, operation)
+    version = delivery.version or _version(event, config)
+    _check_order(version, config, operation)
+    described = isinstance(event.get("data"), dict)
+    entity_id = _entity_id(event, config)
+    return [
+        Incoming(
+            source=source,
+            external_id=delivery.key,
+            type=delivery.type,
+            entity_type=_entity_type(event, config, words),
+            entity_id=delivery.own_id if entity_id is None else entity_id,
+            operation=operation,
+            version=version,
+            payload=event,
+            sequence=delivery.sequence,
+            data_pointer="/data" if described else "",
+            content_key=delivery.content_key,
+            reuses_ids=config.reuses_ids,
+            fact=True if entity_id is None else None,
+            completeness=Completeness.COMPLETE if described or operation is Operation.DELETE else Completeness.THIN,
+            notes=notes,
+        )
+    ]
 
 
 def greet(hello: Hello, config: CloudEventsConfig) -> Greeting | None:
@@ -174,7 +240,8 @@ def greet(hello: Hello, config: CloudEventsConfig) -> Greeting | None:
     origin = hello.headers.get("webhook-request-origin")
     if hello.method != "OPTIONS" or origin is None:
         return None
-    if not _ORIGIN.fullmatch(origin) or (config.origins and origin not in config.origins):
+    named = {name.lower() for name in config.origins}
+    if not _ORIGIN.fullmatch(origin) or (named and origin.lower() not in named):
         raise FieldInvalid("the header webhook-request-origin names nobody who may send here")
     rate = "*" if config.rate_per_minute is None else str(config.rate_per_minute)
     return Greeting({"Allow": "POST", "WebHook-Allowed-Origin": origin, "WebHook-Allowed-Rate": rate})
@@ -182,7 +249,7 @@ def greet(hello: Hello, config: CloudEventsConfig) -> Greeting | None:
 
 def sign(outgoing: Outgoing, secret: str, config: CloudEventsConfig) -> dict[str, str]:
     """Return the headers of a structured event."""
-    headers = {"content-type": _STRUCTURED}
+    headers = {"content-type": http.STRUCTURED}
     if config.auth == "bearer":
         return headers | {"authorization": f"Bearer {fields.to_header(secret)}"}
     signature = macs.written(macs.key(secret), outgoing.body, config.algorithm, config.encoding).decode()
@@ -201,4 +268,11 @@ def check_secret(secret: str) -> None:
         raise ConfigInvalid("the secret can't start or end with a space, or hold control characters")
 
 
-KIND = Kind("cloudevents", verify, normalise, sign, check_secret, CloudEventsConfig, split=split, greet=greet)
+KIND = Kind(
+    *("cloudevents", verify, open_, interpret, sign, check_secret, CloudEventsConfig),
+    split=split,
+    greet=greet,
+    headers=frozenset({"ce-*"}),
+    refusals="Each sender decides for itself how often it tries again. 410 tells it to stop for good: only a source "
+    "whose sender has left is answered so, one that is disabled 503.",
+)

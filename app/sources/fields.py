@@ -9,18 +9,26 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import StringConstraints
 
 from app.errors import FieldInvalid, SecretMissing, SignatureInvalid, SignatureMissing, TimestampOutsideTolerance
 from app.incoming import JsonValue, Operation
-from app.sources.kind import Request
+
+if TYPE_CHECKING:
+    from app.sources.kind import Request
 
 MAX_CHARS = 512
 MAX_LABEL_CHARS = 100
+MAX_ID_BYTES = 500
+"""Of an entity's id in UTF-8: it stands in several indexes, beside others."""
 TOLERANCE_S = 300
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SEPARATORS = re.compile(r"[/: ]+")
+# What a label can't hold, and what would read like the escape of it.
+_ESCAPED = re.compile(r"[^A-Za-z0-9._-]|-(?=x[0-9A-F]{2})")
+_LONGEST_VERB = 30
 _INTEGER = re.compile(r"-?[0-9]+")
 _UNIX_SECONDS = re.compile(rb"0|[1-9][0-9]{0,14}")
 # C0, DEL and C1: not in a log line, not in PostgreSQL (NUL); and lone surrogates, which UTF-8 can't hold.
@@ -62,7 +70,7 @@ def to_header(value: str) -> str:
     return value.encode("utf-8", "surrogatepass").decode("latin-1")
 
 
-def header(request: Request, name: str) -> bytes:
+def header(request: "Request", name: str) -> bytes:
     """Return a header that carries a part of the signature.
 
     Raises:
@@ -74,7 +82,7 @@ def header(request: Request, name: str) -> bytes:
     return to_bytes(value)
 
 
-def header_text(request: Request, name: str) -> str:
+def header_text(request: "Request", name: str) -> str:
     """Return a header that names something, as UTF-8 text.
 
     Raises:
@@ -132,19 +140,19 @@ def text(value: JsonValue, field: str) -> str:
 
 
 def identifier(value: JsonValue, field: str) -> str:
-    """Return an id as text, to the digit, from text or an integer of any size.
+    """Return an id as text, to the digit, from text or an integer.
 
     Raises:
-        FieldInvalid: it is neither.
+        FieldInvalid: it is neither, or longer than 500 bytes.
     """
     if isinstance(value, (int, Decimal)) and not isinstance(value, bool):
         digits = str(value)
         if not _INTEGER.fullmatch(digits):
             raise FieldInvalid(f"{field} must be text or an integer")
-        return digits
+        return entity_id(digits, field)
     if value is not None and not isinstance(value, str):
         raise FieldInvalid(f"{field} must be text or an integer")
-    return text(value, field)
+    return entity_id(text(value, field), field)
 
 
 def label(value: JsonValue, field: str) -> str:
@@ -158,6 +166,47 @@ def label(value: JsonValue, field: str) -> str:
         raise FieldInvalid(f"{field} is longer than {MAX_LABEL_CHARS} characters")
     if not _LABEL.fullmatch(name):
         raise FieldInvalid(f"{field} may hold letters, digits, dots, dashes and underscores only")
+    return name
+
+
+def entity_id(value: str, field: str) -> str:
+    """Return an entity's id.
+
+    Raises:
+        FieldInvalid: it is longer than 500 bytes.
+    """
+    if len(value.encode()) > MAX_ID_BYTES:
+        raise FieldInvalid(f"{field} is longer than {MAX_ID_BYTES} bytes")
+    return value
+
+
+def topic_label(value: JsonValue, field: str) -> str:
+    """Return a sender's name of a topic as a label: ``/``, ``:`` and spaces separate words, as dots do.
+
+    At the ends they are left out. Every other character outside the alphabet becomes ``-x`` and the hex of its UTF-8,
+    so that different topics never become one: ``account[requirements]`` is ``account-x5Brequirements-x5D``. A name
+    that is too long is cut and has a digest.
+
+    Raises:
+        FieldInvalid: it isn't text, names nothing, or holds control characters.
+    """
+    if not isinstance(value, str) or not value:
+        raise FieldInvalid(f"{field} is missing" if value in (None, "") else f"{field} must be text")
+    if _CONTROL.search(value):
+        raise FieldInvalid(f"{field} holds control characters")
+    name = _SEPARATORS.sub(".", value.strip("/: "))
+    if not name:
+        raise FieldInvalid(f"{field} names nothing")
+    if _LABEL.fullmatch(name) is None or "-x" in name:
+        name = _ESCAPED.sub(lambda found: "".join(f"-x{byte:02X}" for byte in found[0].encode()), name)
+        if not name[0].isalnum():
+            name = f"x-x00{name}"  # no other name escapes a NUL
+    if len(name) > MAX_LABEL_CHARS:
+        verb = name.rpartition(".")[2]
+        # Behind the escape of a NUL, so that no name that is short enough reads like one that was cut.
+        digest = hashlib.sha256(name.encode()).hexdigest()[:16]
+        end = f"-x00{digest}" + (f".{verb}" if len(verb) <= _LONGEST_VERB else "")
+        name = name[: MAX_LABEL_CHARS - len(end)] + end
     return name
 
 

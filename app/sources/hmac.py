@@ -1,26 +1,29 @@
-"""Owns the kind ``hmac``: any sender that puts an HMAC over the raw body into a header.
+"""The kind ``hmac``: any sender that puts an HMAC over the raw body into a header.
 
 The options say where things are. Untouched, they verify GitHub's ``X-Hub-Signature-256`` and read a body that is
-shaped like a Standard Webhooks one; what an option names must then be there.
+shaped like a Standard Webhooks one; what an option names must then be there. Vendors that are known by name
+(``vendor``) are read by their catalogue.
 """
 
-import hashlib
-import re
-from collections.abc import Sequence
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
+from urllib.parse import parse_qs
 
-from app import versions
-from app.errors import ConfigInvalid, FieldInvalid, SignatureInvalid
-from app.incoming import Incoming, JsonObject, Operation, Version
-from app.jsontext import parse_object, resolve
-from app.sources import fields, lines, macs
+from app.errors import ConfigInvalid, FieldInvalid, SignatureInvalid, SignatureMissing
+from app.incoming import Incoming, JsonObject
+from app.sources import bodies, fields, github_events, lines, macs, stripe_events, woocommerce_topics
+from app.sources import hmac_reading as reading
 from app.sources.hmac_config import HmacConfig
-from app.sources.kind import Kind, Outgoing, Request
+from app.sources.hmac_vendor import Vendor
+from app.sources.kind import Delivery, Greeting, Hello, Kind, Outgoing, Request
 
 MIN_SECRET_CHARS = 8
-DEFAULT_TYPE = "event.received"
+SECRET_PARAMETER = "secret"  # noqa: S105  # no secret
+VENDORS: Mapping[str, Vendor] = {
+    "stripe": stripe_events.VENDOR,
+    "woocommerce": woocommerce_topics.VENDOR,
+    "github": github_events.VENDOR,
+}
 _MOST_SIGNATURES = 10
-_SEPARATORS = re.compile(r"[/: ]+")
 
 
 def _signature(signed: bytes, secret: str, config: HmacConfig) -> bytes:
@@ -42,6 +45,9 @@ def verify(request: Request, secrets: Sequence[str], config: HmacConfig) -> None
         SignatureInvalid: or a child of it; nothing else.
     """
     usable = fields.usable([secret for secret in secrets if macs.key(secret, config.secret_encoding)])
+    if config.auth != "hmac":
+        fields.require_match(_told(request, config), [secret.encode("utf-8", "surrogatepass") for secret in usable])
+        return
     value = fields.header(request, config.header)
     stamp, signed = b"", request.body
     if config.signed_timestamp:
@@ -55,121 +61,101 @@ def verify(request: Request, secrets: Sequence[str], config: HmacConfig) -> None
         fields.require_recent(stamp, request.received_at, config.tolerance_s)
 
 
-def _named(pointer: str, option: str) -> str:
-    return f"{pointer} (option {option})"
+def _told(request: Request, config: HmacConfig) -> list[bytes]:
+    """Return the secret that a request brings itself.
+
+    Raises:
+        SignatureMissing: it brings none.
+    """
+    if config.auth == "url":
+        found = parse_qs(request.query.decode("latin-1"), errors="surrogateescape").get(SECRET_PARAMETER, [])
+        if not found:
+            raise SignatureMissing(f"the URL's parameter {SECRET_PARAMETER} is missing")
+        return [value.encode("utf-8", "surrogateescape") for value in found[:_MOST_SIGNATURES]]
+    value, prefix = fields.header(request, config.header), config.prefix.encode("utf-8", "surrogatepass")
+    return [value.removeprefix(prefix).strip()] if value.startswith(prefix) else []
 
 
-def _type(request: Request, body: JsonObject, config: HmacConfig) -> str:
-    if config.type:
-        return config.type
-    if config.type_header:
-        name = fields.header_text(request, config.type_header)
-        return fields.label(_SEPARATORS.sub(".", name), f"the header {config.type_header} (option type_header)")
-    value = resolve(body, config.type_pointer or "/type")
-    if value is None and config.type_pointer is None:
-        return DEFAULT_TYPE
-    field = _named(config.type_pointer or "/type", "type_pointer")
-    # Shopify writes products/update, others order:created.
-    return fields.label(_SEPARATORS.sub(".", fields.text(value, field)), field)
+def _vendor(request: Request, body: JsonObject, config: HmacConfig) -> tuple[Vendor | None, str]:
+    """Return whose topic a delivery brings, and the topic; None where nobody's catalogue is asked."""
+    name = config.vendor
+    if name is None and config.may_be_github and github_events.is_githubs(request, body):
+        name = "github"
+    vendor = None if name is None else VENDORS[name]
+    topic = "" if vendor is None else vendor.topic(request, body)
+    return (vendor, topic) if topic else (None, "")
 
 
-def _key(request: Request, body: JsonObject, config: HmacConfig) -> tuple[str, str | None]:
-    fingerprint = hashlib.sha256(request.body).hexdigest()
-    if config.key_pointer is not None:
-        key = fields.identifier(resolve(body, config.key_pointer), _named(config.key_pointer, "key_pointer"))
-        return key, None
-    if config.key_header is not None:
-        return fields.header_text(request, config.key_header), fingerprint
-    return fingerprint, None
-
-
-def _entity_type(body: JsonObject, config: HmacConfig, event_type: str) -> str:
-    if config.entity_type:
-        return config.entity_type.lower()
-    if config.entity_pointer is None:
-        return fields.noun(event_type)
-    field = _named(config.entity_pointer, "entity_pointer")
-    return fields.label(resolve(body, config.entity_pointer), field).lower()
-
-
-def _entity_id(body: JsonObject, config: HmacConfig, key: str) -> str:
-    value = resolve(body, config.id_pointer or "/data/id")
-    if value is None and config.id_pointer is None:
-        return key
-    return fields.identifier(value, _named(config.id_pointer or "/data/id", "id_pointer"))
-
-
-def _version(body: JsonObject, config: HmacConfig) -> Version | None:
-    value = resolve(body, config.version_pointer)
-    if value is None:
-        return None
-    read = versions.instant if config.version_clock == "time" else versions.counter
-    return read(value, _named(config.version_pointer, "version_pointer"))
-
-
-def _operation(body: JsonObject, config: HmacConfig, event_type: str) -> Operation:
-    if config.operation_pointer is None:
-        told = fields.operation(event_type)
-        if told is Operation.DELETE and config.type_header and not config.type:
-            # The header isn't signed: an old body under another type must delete nothing.
-            raise FieldInvalid("the type isn't signed: a delete needs the option operation_pointer")
-        return told
-    field = _named(config.operation_pointer, "operation_pointer")
-    return fields.operation(fields.text(resolve(body, config.operation_pointer), field))
-
-
-def _sequence(body: JsonObject, config: HmacConfig) -> Decimal | None:
-    value = None if config.sequence_pointer is None else resolve(body, config.sequence_pointer)
-    return (
-        None
-        if value is None
-        else versions.counter(value, _named(str(config.sequence_pointer), "sequence_pointer")).order
-    )
-
-
-def normalise(request: Request, _secrets: Sequence[str], config: HmacConfig, source: str) -> Incoming:
-    """Bring a body to normal form by the options' pointers.
+def open_(request: Request, _secrets: Sequence[str], config: HmacConfig) -> Delivery:
+    """Parse a body.
 
     Raises:
         BodyMalformed: the body isn't a JSON object.
-        FieldInvalid: a field is missing or malformed.
+        FieldInvalid: the key can't be read.
     """
-    body = parse_object(request.body)
-    event_type = _type(request, body, config)
-    key, content_key = _key(request, body, config)
-    operation = _operation(body, config, event_type)
-    if operation is not Operation.DELETE and not isinstance(resolve(body, config.data_pointer), dict):
-        raise FieldInvalid(f"{_named(config.data_pointer, 'data_pointer')} must be an object")
-    return Incoming(
-        source=source,
-        external_id=key,
-        type=event_type,
-        entity_type=_entity_type(body, config, event_type),
-        entity_id=_entity_id(body, config, key),
-        operation=operation,
-        version=_version(body, config),
-        payload=body,
-        sequence=_sequence(body, config),
-        data_pointer=config.data_pointer,
+    body, notes = bodies.read_object(request)
+    vendor, topic = _vendor(request, body, config)
+    told = config.model_fields_set
+    if vendor is None or told & reading.KEYED:
+        key, content_key = reading.key(request, body, config)
+    else:
+        key, content_key = vendor.key(request, body, config)
+    try:
+        if vendor is None or told & reading.TYPED:
+            topic = reading.topic(request, body, config)
+            signed = config.type_header is None or config.type is not None
+            event_type = reading.event_type(request, body, config)
+        else:
+            signed = vendor.signs_topics
+            event_type = vendor.row(topic, body).type
+    except FieldInvalid:
+        event_type = ""
+    return Delivery(
+        body,
+        topic,
+        event_type,
+        key,
         content_key=content_key,
-        reuses_ids=config.reuses_ids,
+        version=None if vendor is None else vendor.version(body),
+        notes=notes,
+        topic_signed=signed or config.trust_type_header,
     )
 
 
-def split(request: Request, config: HmacConfig) -> list[Request] | None:
-    """Take NDJSON apart.
+def interpret(delivery: Delivery, request: Request, config: HmacConfig, source: str) -> list[Incoming]:
+    """Bring a body to normal form: by its vendor's catalogue, and by the options.
 
     Raises:
-        BodyTooLarge: there are too many lines.
+        FieldInvalid: a field is missing or malformed.
+    """
+    vendor, topic = _vendor(request, delivery.body, config)
+    if vendor is None:
+        return [reading.by_options(delivery, request, config, source)]
+    row = vendor.row(topic, delivery.body)
+    if not config.trust_type_header:
+        vendor.check(row, delivery.body)
+    told = reading.as_told(row, delivery, request, config, signed=vendor.signs_topics)
+    return [vendor.finish(event) for event in reading.by_catalogue(told, delivery, config, source)]
+
+
+def split(request: Request, config: HmacConfig) -> list[Request] | None:
+    """Take NDJSON and JSON arrays apart.
+
+    Raises:
+        BodyTooLarge: there are too many events.
     """
     return lines.split(request, config.key_header)
 
 
 def sign(outgoing: Outgoing, secret: str, config: HmacConfig) -> dict[str, str]:
-    """Return the signature's header, and the key's where the options name one."""
+    """Return the signature's header, those of key and type where the options name them, and what the vendor adds."""
     headers = {} if config.key_header is None else {config.key_header: fields.to_header(outgoing.external_id)}
     if config.type_header is not None:
         headers[config.type_header] = fields.to_header(outgoing.type)
+    if config.vendor is not None:
+        headers |= VENDORS[config.vendor].headers(outgoing)
+    if config.auth != "hmac":
+        return headers if config.auth == "url" else headers | {config.header: fields.to_header(config.prefix + secret)}
     if config.signed_timestamp:
         stamp = str(int(outgoing.sent_at))
         signature = _signature(f"{stamp}.".encode() + outgoing.body, secret, config)
@@ -189,4 +175,21 @@ def check_secret(secret: str) -> None:
         raise ConfigInvalid(f"the secret must have at least {MIN_SECRET_CHARS} characters")
 
 
-KIND = Kind("hmac", verify, normalise, sign, check_secret, HmacConfig, content_types=lines.CONTENT_TYPES, split=split)
+def greet(hello: Hello, config: HmacConfig) -> Greeting | None:
+    """Answer WooCommerce's ping, and the request by which senders who put the secret into the URL try it."""
+    if config.auth == "url" and (hello.method == "GET" or (hello.method == "POST" and not hello.body)):
+        return Greeting({})
+    return woocommerce_topics.greet(hello) if config.vendor == "woocommerce" else None
+
+
+KIND = Kind(
+    *("hmac", verify, open_, interpret, sign, check_secret, HmacConfig),
+    headers=frozenset({"x-github-event", "x-github-delivery", "x-wc-webhook-*"}),
+    header_options=("type_header", "key_header"),
+    split=split,
+    greet=greet,
+    refusals=(
+        "It depends on the sender. Stripe tries again for 3 days and may disable the endpoint. WooCommerce repeats "
+        "nothing and disables a webhook after more than 5 failures in a row. GitHub repeats nothing by itself."
+    ),
+)

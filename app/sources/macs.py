@@ -4,7 +4,8 @@ import base64
 import hmac
 from typing import Literal
 
-Algorithm = Literal["sha256", "sha512"]
+Algorithm = Literal["sha1", "sha256", "sha512"]
+"""SHA-1 under an HMAC is not broken (RFC 6194, 3.3); some senders, such as Segment, offer nothing else."""
 Encoding = Literal["hex", "base64"]
 SecretEncoding = Literal["utf8", "hex", "base64"]
 

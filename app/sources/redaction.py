@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
+from urllib.parse import quote, quote_plus
 
 from app.incoming import JsonValue
 from app.jsontext import dump
@@ -27,3 +28,18 @@ def _redact(value: JsonValue, pattern: re.Pattern[str]) -> JsonValue:
     if isinstance(value, dict):
         return {pattern.sub(REDACTED, key): _redact(item, pattern) for key, item in value.items()}
     return [_redact(item, pattern) for item in value] if isinstance(value, list) else value
+
+
+def redact_text(value: str, secrets: Sequence[str]) -> str:
+    """Return a text with every occurrence of a secret replaced."""
+    redacted: str = redact(value, secrets)
+    return redacted
+
+
+def redact_bytes(value: bytes, secrets: Sequence[str]) -> bytes:
+    """Return bytes with every occurrence of a secret, as it is or as it stands in JSON or a form, replaced."""
+    for secret in sorted({secret for secret in secrets if secret.strip()}, key=len, reverse=True):
+        raw = secret.encode("utf-8", "surrogatepass")
+        for form in (raw, json.dumps(secret)[1:-1].encode(), quote(raw, safe="").encode(), quote_plus(raw).encode()):
+            value = value.replace(form, REDACTED.encode())
+    return value

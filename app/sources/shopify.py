@@ -1,8 +1,8 @@
-"""Owns the kind ``shopify``: Shopify's HTTPS webhooks, signed with the app's client secret.
+"""The kind ``shopify``: Shopify's HTTPS webhooks, signed with the app's client secret.
 
 Only the body is signed. Topic, shop, time and ids stand in headers, so each of them is held against the body: what
-deletes or erases must look like it, and a body that was seen is known again under other headers
-(``app/sources/shopify_topics.py``). Source: shopify.dev, "Deliver webhooks through HTTPS".
+deletes or erases must look like it (``app/sources/shopify_bodies.py``), and a body that was seen is known again under
+other headers. Source: shopify.dev, "Deliver webhooks through HTTPS".
 """
 
 import base64
@@ -12,16 +12,15 @@ from collections.abc import Sequence
 
 from app import versions
 from app.errors import ConfigInvalid, FieldInvalid, RecipientWrong
-from app.incoming import Incoming, JsonObject, Operation, Version
-from app.jsontext import digest, parse_object
-from app.sources import fields, shopify_topics
-from app.sources.kind import Config, Kind, Outgoing, Request
-from app.sources.shopify_topics import Topic
+from app.incoming import Incoming, Version
+from app.jsontext import digest
+from app.sources import bodies, fields, shopify_events, shopify_topics
+from app.sources.catalogue import Topic
+from app.sources.kind import Config, Delivery, Kind, Outgoing, Request
 
 MIN_SECRET_CHARS = 8
 API_VERSION = "2026-07"
 """What ``sign`` says; what is received may be of any."""
-_TIMES = ("updated_at", "lastEditDate", "occurredAt", "deleted_at")
 _FAMILIES = ("x-shopify-", "shopify-")
 
 
@@ -59,70 +58,82 @@ def verify(request: Request, secrets: Sequence[str], config: ShopifyConfig) -> N
 def _triggered_at(request: Request) -> Version | None:
     name = _header(request, "triggered-at")
     given = request.headers.get(name)
-    return None if given is None else versions.instant(given, f"the header {name}")
+    return versions.instant(given, f"the header {name}") if given else None
 
 
-def _version(entity: JsonObject, pointer: str) -> Version | None:
-    name = next((name for name in _TIMES if entity.get(name)), None)
-    return None if name is None else versions.instant(entity[name], f"{pointer}/{name}")
+def _key(request: Request) -> tuple[str, bool]:
+    """Return the delivery's key, and whether deliveries about other entities share it."""
+    for name, shared in (("webhook-id", False), ("event-id", True)):
+        header = _header(request, name)
+        if request.headers.get(header):
+            return fields.header_text(request, header), shared
+    return request.body_sha256, False
 
 
-def _key(request: Request, topic: Topic, entity_id: str) -> str:
-    name = _header(request, "webhook-id")
-    if name in request.headers:
-        return fields.header_text(request, name)
-    name = _header(request, "event-id")
-    if name in request.headers:
-        return digest([fields.header_text(request, name), topic.type, entity_id]).hex()
-    return hashlib.sha256(request.body).hexdigest()
-
-
-def normalise(request: Request, _secrets: Sequence[str], _config: ShopifyConfig, source: str) -> Incoming:
-    """Bring a delivery to normal form; its topic is taken only as far as the body bears it out.
+def open_(request: Request, _secrets: Sequence[str], config: ShopifyConfig) -> Delivery:
+    """Parse a delivery.
 
     Raises:
         BodyMalformed: the body isn't a JSON object.
-        FieldInvalid: a field is missing or malformed, or the topic isn't one that this body can have.
+        FieldInvalid: a header can't be read.
     """
-    body = parse_object(request.body)
-    topic = shopify_topics.read(fields.header_text(request, _header(request, "topic")))
-    pointer, entity = shopify_topics.entity(topic, body)
-    entity_id = shopify_topics.entity_id(topic, entity, pointer)
-    stated = _version(entity, pointer)
+    body, notes = bodies.read_object(request)
+    header = _header(request, "topic")
+    name = fields.header_text(request, header) if request.headers.get(header) else ""
+    try:
+        event_type = shopify_topics.type_of(name)
+    except FieldInvalid:
+        event_type = ""
+    topic = shopify_topics.of_type(event_type)
+    stated = shopify_topics.states_time(topic, body)
+    key, shared = _key(request)
     try:
         triggered_at = _triggered_at(request)
     except FieldInvalid:
-        if stated is None:
-            raise
         triggered_at = None
-    return Incoming(
-        source=source,
-        external_id=_key(request, topic, entity_id),
-        type=topic.type,
-        entity_type=topic.entity_type,
-        entity_id=entity_id,
-        operation=topic.operation,
-        version=stated or triggered_at,
-        payload=body,
+    return Delivery(
+        body,
+        name,
+        event_type,
+        key,
+        shared_key=shared,
+        content_key=_content_key(request, event_type, topic, stated=stated, alone=bool(config.mapping)),
+        version=triggered_at,
         # Two saves of one second: the body's time can't order them, the header's milliseconds can.
         sequence=triggered_at.order if stated and triggered_at else None,
-        data_pointer=pointer,
-        content_key=_content_key(request, topic, stated),
+        notes=notes,
+        topic_signed=False,
     )
 
 
-def _content_key(request: Request, topic: Topic, stated: Version | None) -> str:
+def interpret(delivery: Delivery, request: Request, _config: ShopifyConfig, source: str) -> list[Incoming]:
+    """Bring a delivery to normal form; its topic is taken only as far as the body bears it out.
+
+    Raises:
+        FieldInvalid: a field is missing or malformed, or the topic isn't one that this body can have.
+    """
+    topic = shopify_topics.of_type(delivery.type or shopify_topics.type_of(delivery.topic))
+    if topic is None:
+        return [shopify_events.by_rule(delivery, source)]
+    events = shopify_events.documented(topic, delivery, source)
+    if events[0].version is None and events[0].state:
+        _triggered_at(request)  # it would have counted, so it must not be passed over in silence
+    return events
+
+
+def _content_key(request: Request, event_type: str, topic: Topic | None, *, stated: bool, alone: bool) -> str:
     """Return what makes this body known again under other headers.
 
-    A body that states its own version is one state, whatever topic it comes under; but what happened (an order paid)
-    is in the topic alone, as is what is deleted. Joining and leaving a segment have the same, timeless body again and
-    again: there the header that tells them apart has to be believed.
+    A body that states its own time is one state, whatever topic it comes under; but what happened (an order paid) is
+    in the topic alone, as is what is deleted, and a source's own rules may tell any two topics apart (``alone``).
+    Where the very same body may come again, the header that tells two apart has to be believed.
     """
-    parts = [hashlib.sha256(request.body).hexdigest()]
-    if stated is None or not topic.is_state:
-        parts.append(topic.type)
-    if topic.recurs and topic.operation is not Operation.DELETE and stated is None:
-        parts.append(request.headers.get(_header(request, "event-id"), ""))
+    parts = [request.body_sha256]
+    if alone or not stated or not shopify_topics.is_save(event_type, topic):
+        parts.append(event_type)
+    if shopify_topics.recurs(topic, stated=stated):
+        given = request.headers
+        parts.append(given.get(_header(request, "event-id")) or given.get(_header(request, "webhook-id"), ""))
     return digest(parts).hex()
 
 
@@ -150,4 +161,9 @@ def check_secret(secret: str) -> None:
         raise ConfigInvalid(f"the secret must have at least {MIN_SECRET_CHARS} characters")
 
 
-KIND = Kind("shopify", verify, normalise, sign, check_secret, ShopifyConfig)
+KIND = Kind(
+    *("shopify", verify, open_, interpret, sign, check_secret, ShopifyConfig),
+    headers=frozenset({"x-shopify-*", "shopify-*"}),
+    refusals="Shopify tries 8 times within 4 hours. After 8 failures in a row it removes a subscription that was made "
+    "through the Admin API.",
+)

@@ -1,134 +1,90 @@
-"""Owns Shopify's topics: what each means in normal form, and what body it can have. Pure.
-
-A topic is not signed, the body is. So a body is held against its topic: a delete that carries a save's time, or an
-erasure that names nobody, is not what it says it is.
-"""
+"""Shopify's topics: the event types that they stand for, and by what their bodies are known again. Pure."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from functools import cache
 
-from app.errors import FieldInvalid
 from app.incoming import JsonObject, Operation
+from app.jsontext import resolve
 from app.sources import fields, names
+from app.sources.catalogue import Topic, catalogue
+from app.sources.shopify_bodies import time_field, unwrapped
 
-PRIVACY = "privacy_request"
-_TOPIC = re.compile(r"([a-z][a-z0-9_]*)([/.])([a-z][a-z0-9_]*)")
-_STATE_VERBS = frozenset({"created", "updated", "added", "edited", "published", "enabled"})
-_DELETE_VERBS = frozenset({"deleted", "removed", "disconnected"})
-_SAVED = ("updated_at", "lastEditDate", "created_at", "creationDate")
-_ID_ONLY = frozenset({"id", "admin_graphql_api_id", "deleted_at"})
-_NOUNS = {
-    "customer.joined_segment": "segment_membership",
-    "customer.left_segment": "segment_membership",
-    "customer.tags_added": "customer_tags",
-    "customer.tags_removed": "customer_tags",
-    "customer.redacted": PRIVACY,
-    "customer.data_requested": PRIVACY,
-    "shop.redacted": PRIVACY,
-}
-"""By type, as everything here: a stranger may write a topic in more ways than Shopify does."""
-_REQUIRED = {
-    "customer.redacted": ("shop_id", "customer"),
-    "customer.data_requested": ("shop_id", "customer"),
-    "shop.redacted": ("shop_id", "shop_domain"),
-    "app.uninstalled": ("id", "myshopify_domain"),
-}
-_IDS = {
-    "segment_membership": ("segment_id", "customer_id"),
-    "customer_tags": ("customerId",),
-    "inventory_level": ("inventory_item_id", "location_id"),
-    "product_listing": ("product_id",),
-    "collection_listing": ("collection_id",),
-    "locale": ("locale",),
-}
+_TOPIC = re.compile(r"([a-z][a-z0-9_]*)\.([a-z][a-z0-9_]*)")
+_SAVES = frozenset({"created", "updated", "added", "edited", "published", "enabled"})
+"""Verbs that say no more than the body does."""
+_OWN_IDS = frozenset({"/id", "/admin_graphql_api_id", "/fulfillment_hold/id"})
+"""Where an id stands that Shopify never gives to another entity."""
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """One topic in normal form."""
-
-    name: str
-    """As Shopify writes it."""
-    type: str
-    noun: str
-    entity_type: str
-    operation: Operation
-    is_state: bool
-    """Whether the topic says no more than the body does; else the topic itself tells what happened."""
-    recurs: bool
-    """Whether the same body may rightly come again and again, without any time in it."""
-
-
-def read(name: str) -> Topic:
-    """Return what a topic means.
+def type_of(name: str) -> str:
+    """Return a topic's event type, however the topic is written: the catalogue's, or by rule.
 
     Raises:
-        FieldInvalid: it has not the form of one.
+        FieldInvalid: the topic is missing, or names nothing.
     """
-    found = _TOPIC.fullmatch(name)
-    if found is None or len(name) > fields.MAX_LABEL_CHARS - 2:
-        raise FieldInvalid("the header x-shopify-topic isn't a topic")
-    noun, verb = names.singular(found[1]), names.past(found[3])
-    event_type = f"{noun}.{verb}"
-    operation = Operation.CREATE if verb == "created" else Operation.UPDATE
-    return Topic(
-        name=name,
-        type=event_type,
-        noun=noun,
-        entity_type=_NOUNS.get(event_type, noun),
-        operation=Operation.DELETE if verb in _DELETE_VERBS or event_type == "customer.left_segment" else operation,
-        is_state=verb in _STATE_VERBS and event_type not in _NOUNS,
-        recurs=event_type in _NOUNS,
-    )
+    known = catalogue("shopify").get(name)
+    if known is None:
+        ruled = _ruled(name)
+        known = _by_type().get(ruled)
+        if known is None:
+            return ruled
+    return known.type
+
+
+def of_type(event_type: str) -> Topic | None:
+    """Return what the catalogue says of an event type, or None."""
+    return _by_type().get(event_type)
 
 
 def write(event_type: str) -> str:
-    """Return the topic that a normal type stands for: the inverse of ``read``."""
+    """Return the topic that an event type stands for: the inverse of ``type_of``."""
+    known = _by_type().get(event_type)
+    if known is not None:
+        return known.topic
     noun, _, verb = event_type.rpartition(".")
-    if event_type in _NOUNS and _NOUNS[event_type] != PRIVACY:
-        return event_type
-    if noun == "app":
-        return f"{noun}/{verb}"
-    whole = noun if noun == "shop" else names.plural(noun)
-    return f"{whole}/{names.present(verb)}"
+    return f"{noun if noun in {'app', 'shop'} else names.plural(noun)}/{names.present(verb)}"
 
 
-def entity(topic: Topic, body: JsonObject) -> tuple[str, JsonObject]:
-    """Return where the entity is and what it is, once the body is known to fit the topic.
+def _ruled(name: str) -> str:
+    """Return a topic's type by rule: ``products/update`` is ``product.updated``."""
+    label = fields.topic_label(name, "the header x-shopify-topic")
+    found = _TOPIC.fullmatch(label)
+    if found is None:
+        return label
+    ruled = f"{names.singular(found[1]) or found[1]}.{names.past(found[2])}"
+    return ruled if len(ruled) <= fields.MAX_LABEL_CHARS else label
 
-    Raises:
-        FieldInvalid: it doesn't.
+
+@cache
+def _by_type() -> Mapping[str, Topic]:
+    """Return the catalogue by event type: by its own, and by those that the rule would give."""
+    topics = catalogue("shopify").values()
+    return {_ruled(topic.topic): topic for topic in topics} | {topic.type: topic for topic in topics}
+
+
+def states_time(topic: Topic | None, body: JsonObject) -> bool:
+    """Tell whether a body itself says which state it is: by its version, or by the time of a save."""
+    if topic is None:
+        return time_field(unwrapped(body)[1]) is not None
+    return bool(body.get("updated_at")) or any(resolve(body, one) not in (None, "") for one in topic.version)
+
+
+def is_save(event_type: str, topic: Topic | None) -> bool:
+    """Tell whether a topic says no more than its body does, so that the body may come under others, too."""
+    if topic is not None and (topic.fact or topic.operation is Operation.DELETE):
+        return False
+    return event_type.rpartition(".")[2] in _SAVES
+
+
+def recurs(topic: Topic | None, *, stated: bool) -> bool:
+    """Tell whether the very same body may rightly come again, ``stated`` being whether there is a time in it.
+
+    A variant is in stock, out of stock and in stock again with the same ``updated_at``. Without a time, only what
+    creates or deletes an entity with an id of its own comes once: a locale, a listing or a membership may come back.
     """
-    missing = [name for name in _REQUIRED.get(topic.type, ()) if not body.get(name)]
-    if missing:
-        raise FieldInvalid(f"/{missing[0]} is missing, which {topic.name} must have")
-    wrapped = body.get(topic.noun)
-    pointer, held = (f"/{topic.noun}", wrapped) if len(body) == 1 and isinstance(wrapped, dict) else ("", body)
-    if topic.entity_type == PRIVACY or topic.recurs:
-        return pointer, held
-    if topic.operation is Operation.DELETE:
-        told = next((name for name in _SAVED if held.get(name)), None)
-        if told:
-            raise FieldInvalid(f"{pointer}/{told} is a save's, not what {topic.name} has")
-    elif not held.keys() - _ID_ONLY:
-        raise FieldInvalid(f"the body holds an id only, which is not what {topic.name} has")
-    return pointer, held
-
-
-def entity_id(topic: Topic, held: JsonObject, pointer: str) -> str:
-    """Return the entity's id, to the digit.
-
-    Raises:
-        FieldInvalid: there is none.
-    """
-    if topic.entity_type == PRIVACY:
-        request = held.get("data_request")
-        named = request if isinstance(request, dict) and "id" in request else held.get("customer")
-        owner = fields.identifier(held["shop_id"], "/shop_id")
-        who = fields.identifier(named.get("id"), "/customer/id") if isinstance(named, dict) else ""
-        return fields.text(f"{topic.noun}.{topic.type.rpartition('.')[2]}/{owner}/{who}".rstrip("/"), "/shop_id")
-    for name in ("id", "admin_graphql_api_id"):
-        if held.get(name) is not None and not topic.recurs:
-            return fields.identifier(held[name], f"{pointer}/{name}")
-    parts = [fields.identifier(held.get(name), f"{pointer}/{name}") for name in _IDS.get(topic.entity_type, ("id",))]
-    return fields.text("/".join(parts), f"{pointer}/id")
+    if topic is None:
+        return not stated
+    if stated:
+        return topic.entity_type == "variant"
+    return topic.fact or topic.operation is Operation.UPDATE or topic.id.written not in _OWN_IDS

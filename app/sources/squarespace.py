@@ -1,17 +1,18 @@
-"""Owns the kind ``squarespace``: webhook subscriptions of developers.squarespace.com. Only the signed body is read."""
+"""The kind ``squarespace``: webhook subscriptions of developers.squarespace.com. Only the signed body is read."""
 
 import hashlib
 import hmac
 from collections.abc import Sequence
 
-from app.errors import ConfigInvalid
-from app.incoming import Incoming
-from app.jsontext import parse_object, resolve
-from app.sources import fields, names
-from app.sources.kind import Config, Kind, Outgoing, Request
+from app.errors import ConfigInvalid, FieldInvalid
+from app.incoming import Completeness, Incoming, JsonObject
+from app.jsontext import resolve
+from app.sources import bodies, fields, names
+from app.sources.catalogue import Topic, catalogue, own_entity
+from app.sources.kind import Config, Delivery, Kind, Outgoing, Request
 
 MIN_KEY_BYTES = 16
-_IDS = {"order": "/data/orderId", "extension": "/data/clientId"}
+_TOPICS = catalogue("squarespace")
 
 
 def _key(secret: str) -> bytes | None:
@@ -36,27 +37,70 @@ def _signature(body: bytes, secret: str) -> bytes:
     return hmac.digest(_key(secret) or b"", body, hashlib.sha256).hex().encode()
 
 
-def normalise(request: Request, _secrets: Sequence[str], _config: Config, source: str) -> Incoming:
-    """Bring a notification to normal form. ``createdOn`` is to the minute, so nothing is ordered by it.
+def _topic(topic: str, body: JsonObject) -> Topic | None:
+    """Return what a topic means; what happened to an order stands in ``data.update``."""
+    update = resolve(body, "/data/update")
+    told = _TOPICS.get(f"{topic} {update}") if isinstance(update, str) else None
+    return told or _TOPICS.get(topic)
+
+
+def _type(topic: str) -> str:
+    """Return a topic in normal form: ``order.create`` is ``order.created``. Raises FieldInvalid where it is none."""
+    noun, dot, verb = topic.rpartition(".")
+    return fields.topic_label(noun + dot + names.past(verb), "/topic")
+
+
+def open_(request: Request, _secrets: Sequence[str], _config: Config) -> Delivery:
+    """Parse a notification. ``createdOn`` is to the minute, so nothing is ordered by it.
 
     Raises:
         BodyMalformed: the body isn't a JSON object.
-        FieldInvalid: a field is missing or malformed.
+        FieldInvalid: it has no id.
     """
-    body = parse_object(request.body)
-    noun, _, verb = fields.label(body.get("topic"), "/topic").rpartition(".")
-    event_type = fields.label(f"{noun}.{names.past(verb)}", "/topic")
-    pointer = _IDS.get(noun, "/data/id")
+    body, notes = bodies.read_object(request)
+    name = body.get("topic")
+    name = name if isinstance(name, str) else ""
+    known = _topic(name, body)
+    try:
+        event_type = _type(name) if known is None else known.type
+    except FieldInvalid:
+        event_type = ""
+    return Delivery(body, name, event_type, fields.identifier(body.get("id"), "/id"), notes=notes)
+
+
+def interpret(delivery: Delivery, _request: Request, _config: Config, source: str) -> list[Incoming]:
+    """Bring a notification to normal form.
+
+    Raises:
+        FieldInvalid: there is no topic, or not the id that is documented for it.
+    """
+    topic = _topic(delivery.topic, delivery.body)
+    return [_by_rule(delivery, source)] if topic is None else topic.events(delivery, source)
+
+
+def _by_rule(delivery: Delivery, source: str) -> Incoming:
+    """Return the event of a topic that isn't in the catalogue: its id is ``/data/id``, or the noun's own."""
+    body = delivery.body
+    event_type = delivery.type or _type(fields.text(body.get("topic"), "/topic"))
+    entity_type = fields.noun(event_type)
+    operation = fields.operation(event_type)
+    pointer = next(
+        (one for one in (f"/data/{entity_type}Id", "/data/id") if resolve(body, one) not in (None, "")), None
+    )
+    if pointer is None:
+        return own_entity(delivery, source, event_type, entity_type, operation)
     return Incoming(
         source=source,
-        external_id=fields.identifier(body.get("id"), "/id"),
+        external_id=delivery.key,
         type=event_type,
-        entity_type=fields.noun(event_type),
+        entity_type=entity_type,
         entity_id=fields.identifier(resolve(body, pointer), pointer),
-        operation=fields.operation(event_type),
+        operation=operation,
         version=None,
         payload=body,
         data_pointer="/data",
+        completeness=Completeness.THIN,
+        notes=delivery.notes,
     )
 
 
@@ -75,4 +119,10 @@ def check_secret(secret: str) -> None:
         raise ConfigInvalid(f"the secret must be hex of at least {MIN_KEY_BYTES} bytes")
 
 
-KIND = Kind("squarespace", verify, normalise, sign, check_secret)
+KIND = Kind(
+    *("squarespace", verify, open_, interpret, sign, check_secret),
+    refusals=(
+        "Squarespace repeats a notification several times in 48 hours until it is answered 2xx; a subscription that "
+        "keeps failing may be deleted."
+    ),
+)

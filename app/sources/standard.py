@@ -1,14 +1,14 @@
-"""Owns the kind ``standard``: Standard Webhooks 1.0 with symmetric (v1) and asymmetric (v1a) signatures."""
+"""The kind ``standard``: Standard Webhooks 1.0 with v1 or v1a signatures, and the dialects of Svix and Polar."""
 
 from collections.abc import Sequence
 
 from app import versions
-from app.errors import ConfigInvalid
+from app.errors import ConfigInvalid, FieldInvalid
 from app.incoming import Incoming, JsonObject, Version
-from app.jsontext import parse_object, resolve
-from app.sources import fields, lines
+from app.jsontext import resolve
+from app.sources import bodies, fields, lines
 from app.sources import standard_signature as scheme
-from app.sources.kind import Config, Kind, Outgoing, Request
+from app.sources.kind import Config, Delivery, Kind, Outgoing, Request
 
 MIN_KEY_BYTES = 16
 
@@ -28,48 +28,76 @@ def verify(request: Request, secrets: Sequence[str], _config: StandardConfig) ->
     Raises:
         SignatureInvalid: or a child of it; nothing else.
     """
-    scheme.verify(request, scheme.read_keys(tuple(fields.usable(secrets))))
+    scheme.verify(request, scheme.read_keys(tuple(fields.usable(secrets))), scheme.family(request.headers))
 
 
-def _version(body: JsonObject, config: StandardConfig) -> Version | None:
-    updated_at = resolve(body, config.version_pointer)
-    if updated_at is not None:
-        return versions.instant(updated_at, f"{config.version_pointer} (option version_pointer)")
+def _timestamp(body: JsonObject) -> Version | None:
     timestamp = body.get("timestamp")
-    return None if timestamp is None else versions.instant(timestamp, "/timestamp")
+    return None if timestamp in (None, "") else versions.instant(timestamp, "/timestamp")
 
 
-def normalise(request: Request, _secrets: Sequence[str], config: StandardConfig, source: str) -> Incoming:
-    """Bring ``{"type", "timestamp", "data"}`` to normal form; the key is ``webhook-id``.
+def _version(delivery: Delivery, config: StandardConfig) -> Version | None:
+    updated_at = resolve(delivery.body, config.version_pointer)
+    if updated_at not in (None, ""):
+        return versions.instant(updated_at, f"{config.version_pointer} (option version_pointer)")
+    return delivery.version or _timestamp(delivery.body)
+
+
+def open_(request: Request, _secrets: Sequence[str], _config: StandardConfig) -> Delivery:
+    """Parse ``{"type", "timestamp", "data"}``; the key is ``webhook-id``, or Svix's.
 
     Raises:
         BodyMalformed: the body isn't a JSON object.
+        FieldInvalid: the key can't be read.
+    """
+    key = fields.header_text(request, f"{scheme.family(request.headers)}-id")
+    body, notes = bodies.read_object(request)
+    topic = body.get("type")
+    topic = topic if isinstance(topic, str) else ""
+    try:
+        event_type = fields.topic_label(topic, "/type")
+    except FieldInvalid:
+        event_type = ""
+    try:
+        version = _timestamp(body)
+    except FieldInvalid:  # beside a version of the entity's own it doesn't matter
+        version = None
+    return Delivery(body, topic, event_type, key, version=version, notes=notes)
+
+
+def interpret(delivery: Delivery, _request: Request, config: StandardConfig, source: str) -> list[Incoming]:
+    """Bring a delivery to normal form.
+
+    Raises:
         FieldInvalid: a field is missing or malformed.
     """
-    external_id = fields.header_text(request, "webhook-id")
-    body = parse_object(request.body)
-    event_type = fields.label(body.get("type"), "/type")
-    return Incoming(
-        source=source,
-        external_id=external_id,
-        type=event_type,
-        entity_type=fields.noun(event_type),
-        entity_id=fields.identifier(resolve(body, config.id_pointer), f"{config.id_pointer} (option id_pointer)"),
-        operation=fields.operation(event_type),
-        version=_version(body, config),
-        payload=body,
-        data_pointer="/data" if isinstance(body.get("data"), dict) else "",
-        reuses_ids=config.reuses_ids,
-    )
+    body = delivery.body
+    event_type = fields.topic_label(body.get("type"), "/type")
+    named = f"{config.id_pointer} (option id_pointer)"
+    return [
+        Incoming(
+            source=source,
+            external_id=delivery.key,
+            type=event_type,
+            entity_type=fields.noun(event_type),
+            entity_id=fields.identifier(resolve(body, config.id_pointer), named),
+            operation=fields.operation(event_type),
+            version=_version(delivery, config),
+            payload=body,
+            data_pointer="/data" if isinstance(body.get("data"), dict) else "",
+            reuses_ids=config.reuses_ids,
+            notes=delivery.notes,
+        )
+    ]
 
 
 def split(request: Request, _config: StandardConfig) -> list[Request] | None:
-    """Take NDJSON apart.
+    """Take NDJSON and JSON arrays apart.
 
     Raises:
-        BodyTooLarge: there are too many lines.
+        BodyTooLarge: there are too many events.
     """
-    return lines.split(request, "webhook-id")
+    return lines.split(request, f"{scheme.family(request.headers)}-id")
 
 
 def sign(outgoing: Outgoing, secret: str, _config: StandardConfig) -> dict[str, str]:
@@ -83,23 +111,32 @@ def sign(outgoing: Outgoing, secret: str, _config: StandardConfig) -> dict[str, 
         key = scheme.private_key(one) or (keys.symmetric[0] if keys.symmetric else None)
         if key is not None:
             return scheme.sign(outgoing, key)
-    raise ConfigInvalid("the secret can't sign: it is neither base64 nor a private key (whsk_)")
+    raise ConfigInvalid("the secret can't sign: it is neither symmetric nor a private key (whsk_)")
 
 
 def check_secret(secret: str) -> None:
-    """Check that a secret is ``whsec_`` and base64 of at least 16 bytes, or a ``whpk_`` (ed25519), or several of them.
+    """Check that a secret has a key: ``whsec_`` and base64, ``whpk_`` and ed25519, any other text, or several of them.
 
     The specification asks its senders for 24 to 64 bytes. A receiver doesn't choose, so shorter keys that some
-    senders hand out are taken down to 128 bits; the prefix may be missing, as some dashboards hide it.
+    senders hand out are taken down to 128 bits. Without a prefix, which some dashboards hide, a secret may be base64
+    or be the key itself.
     """
     for one in scheme.split(secret) or [""]:
         keys = scheme.read_keys((one,))
         if not keys.symmetric and not keys.public:
-            raise ConfigInvalid("the secret must be whsec_ and base64, or whpk_ and the base64 of an ed25519 key")
-        if any(len(key) < MIN_KEY_BYTES for key in keys.symmetric):
+            raise ConfigInvalid(
+                "the secret must be whsec_ and base64, whpk_ and the base64 of an ed25519 key, or a text without these"
+            )
+        if keys.symmetric and max(map(len, keys.symmetric)) < MIN_KEY_BYTES:
             raise ConfigInvalid(f"the secret's key must have at least {MIN_KEY_BYTES} bytes")
 
 
 KIND = Kind(
-    "standard", verify, normalise, sign, check_secret, StandardConfig, content_types=lines.CONTENT_TYPES, split=split
+    *("standard", verify, open_, interpret, sign, check_secret, StandardConfig),
+    headers=frozenset({"webhook-id", "webhook-timestamp", "svix-id", "svix-timestamp"}),
+    split=split,
+    refusals=(
+        "The sender decides how often it tries again. Svix tries 7 times more within 28 hours; Polar tries 10 times "
+        "and disables an endpoint after 10 events that failed. The answer 410 tells a sender to stop for good."
+    ),
 )

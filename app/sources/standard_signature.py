@@ -1,4 +1,4 @@
-"""Owns the signature scheme of Standard Webhooks 1.0: v1 (HMAC-SHA256) and v1a (ed25519) over id, time and raw body.
+"""The signature scheme of Standard Webhooks 1.0: v1 (HMAC-SHA256) and v1a (ed25519) over id, time and raw body.
 
 Source: the specification at standardwebhooks.com. The ``standardwebhooks`` package isn't used to verify: it raises
 ``ValueError`` and its like on malformed input, takes ``1_23`` for a timestamp and has no v1a. The tests sign with it.
@@ -8,7 +8,7 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,6 +20,9 @@ from app.sources import fields
 from app.sources.kind import Outgoing, Request
 
 SYMMETRIC, PUBLIC, PRIVATE = "whsec_", "whpk_", "whsk_"
+FAMILY, SVIX = "webhook", "svix"
+"""What the three headers' names begin with: the specification's, and those of Svix, which it came from."""
+_PARTS = ("id", "timestamp", "signature")
 _ED25519_BYTES = 32
 _MOST_SIGNATURES = 10
 """An ed25519 check costs a hundred times an HMAC; a sender signs with a key or two."""
@@ -73,24 +76,38 @@ def split(secret: str) -> list[str]:
 @lru_cache(256)
 def read_keys(secrets: tuple[str, ...]) -> Keys:
     """Return the keys in a source's secrets, each of which may be several with blanks between them."""
-    every = [one for secret in secrets for one in split(secret)]
-    asymmetric = [one for one in every if one.strip().startswith((PUBLIC, PRIVATE))]
-    symmetric = [decoded(one.strip().removeprefix(SYMMETRIC)) for one in every if one not in asymmetric]
-    public = [public_key(one) for one in asymmetric]
-    return Keys(tuple(key for key in symmetric if key), tuple(key for key in public if key))
+    every = [one.strip() for secret in secrets for one in split(secret)]
+    public = [public_key(one) for one in every if one.startswith((PUBLIC, PRIVATE))]
+    symmetric = [key for one in every if not one.startswith((PUBLIC, PRIVATE)) for key in _symmetric(one)]
+    return Keys(tuple(symmetric), tuple(key for key in public if key))
 
 
-def verify(request: Request, keys: Keys) -> None:
+def _symmetric(secret: str) -> list[bytes]:
+    """Return what a secret stands for: behind ``whsec_`` base64; without it base64 or the text itself, as Polar's."""
+    found = decoded(secret.removeprefix(SYMMETRIC))
+    keys = [] if found is None else [found]
+    return keys if secret.startswith(SYMMETRIC) else [*keys, secret.encode("utf-8", "surrogatepass")]
+
+
+def family(headers: Mapping[str, str]) -> str:
+    """Return what the names of a request's three headers begin with: Svix's only where it has none of the others."""
+    if any(f"{FAMILY}-{part}" in headers for part in _PARTS):
+        return FAMILY
+    return SVIX if any(f"{SVIX}-{part}" in headers for part in _PARTS) else FAMILY
+
+
+def verify(request: Request, keys: Keys, names: str = FAMILY) -> None:
     """Check ``webhook-signature`` over ``webhook-id``, ``webhook-timestamp`` and the raw body.
+
+    ``names``: what stands for ``webhook`` in them.
 
     Raises:
         SignatureInvalid: or a child of it; nothing else.
     """
     if not keys.symmetric and not keys.public:
         raise SecretMissing
-    event_id = fields.header(request, "webhook-id")
-    timestamp = fields.header(request, "webhook-timestamp")
-    entries = fields.header(request, "webhook-signature").split(b" ")[:_MOST_SIGNATURES]
+    event_id, timestamp, signature = (fields.header(request, f"{names}-{part}") for part in _PARTS)
+    entries = signature.split(b" ")[:_MOST_SIGNATURES]
     signed = b".".join((event_id, timestamp, request.body))
     if not _matches_public(entries, signed, keys.public):
         fields.require_match(

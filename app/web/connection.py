@@ -4,6 +4,7 @@ import re
 import socket
 from typing import Any
 
+from gunicorn.http.message import Request
 from gunicorn.workers.gthread import TConn
 
 SMALL = 16_384
@@ -15,7 +16,7 @@ LINGER_S, DRAINED = 2.0, 65_536
 """How long, and for how many bytes, a connection with its last answer on the way waits for its sender's end."""
 _DOOR = b"POST /webhooks/"
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length:[ \t]*(\d{1,5})[ \t]*\r\n")
-_OTHERWISE = re.compile(rb"(?i)\r\n(?:transfer-encoding|expect|upgrade)[ \t]*:")
+_OTHERWISE = re.compile(rb"(?i)\r\n(?:(?:transfer-encoding|upgrade)[ \t]*:|expect[ \t]*:[ \t]*[^ \t\r])")
 """Its body comes otherwise, or later."""
 
 
@@ -36,6 +37,16 @@ def lacks(data: bytes) -> int | None:
     return max(0, size - len(body)) if len(head) + 4 + size <= SMALL else None
 
 
+class _Message(Request):  # type: ignore[misc]  # gunicorn has no types
+    """A request, for which an empty ``Expect`` expects nothing; gunicorn's answers 417."""
+
+    def _apply_header_policy(self, name: str, value: str, *more: Any, **options: Any) -> tuple[str, str] | None:
+        if name == "EXPECT" and not value:
+            return None
+        kept: tuple[str, str] | None = super()._apply_header_policy(name, value, *more, **options)
+        return kept
+
+
 class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
     """A connection, and what has come of its next request."""
 
@@ -47,6 +58,12 @@ class Connection(TConn):  # type: ignore[misc]  # gunicorn has no types
         """How many bytes are missing at the least."""
         self.is_closing = False
         self.drained = 0
+
+    def init(self) -> None:
+        """Be ready to read requests."""
+        super().init()
+        if getattr(self.parser, "mesg_class", None) is Request:  # HTTP/1.1
+            self.parser.mesg_class = _Message
 
     def take_held(self) -> bytes:
         """Return what has come, and hold it no longer."""

@@ -17,7 +17,7 @@ from app import endpoints
 from app.bare import statement
 from app.db import transaction
 from app.endpoints import Endpoint
-from app.errors import SourceDisabled, SourceNotReady, SourceUnknown, TiercelError, Unavailable
+from app.errors import SourceDisabled, SourceLeft, SourceUnknown, TiercelError, Unavailable
 from app.inbox import read
 from app.inbox.read import Pulse
 from app.models import Lane
@@ -55,9 +55,9 @@ class EndpointCache:
         self._thread.start()
 
     def known(self, name: str) -> Endpoint | None:
-        """Return the endpoint of this name, or None where there was no such one, or it was off, a second ago."""
+        """Return the endpoint of this name, or None where there was none that takes events a second ago."""
         endpoint = self._by_name.get(name)
-        return endpoint if endpoint is not None and endpoint.enabled else None
+        return endpoint if endpoint is not None and endpoint.takes_events else None
 
     def lanes(self) -> dict[Lane, Pulse]:
         """Return the lanes as they were when last read; empty before the first time."""
@@ -84,15 +84,15 @@ class EndpointCache:
         """Return the endpoint as it is now, read after this call began.
 
         Raises:
-            SourceUnknown, SourceDisabled: there is none, or it is switched off.
+            SourceUnknown, SourceDisabled, SourceLeft: there is none, or it is switched off.
             Unavailable: the database doesn't answer.
         """
         self.refresh()
         endpoint = self._by_name.get(name)
         if endpoint is None:
             raise SourceUnknown
-        if not endpoint.enabled:
-            raise SourceNotReady if endpoint.kind.drops_on_4xx else SourceDisabled
+        if not endpoint.takes_events:
+            raise SourceLeft if endpoint.left else SourceDisabled
         return endpoint
 
     def close(self) -> None:

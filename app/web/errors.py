@@ -15,13 +15,15 @@ from app.errors import (
     Rejected,
     SignatureInvalid,
     SourceDisabled,
+    SourceLeft,
+    SourceNotReady,
     SourceUnknown,
     TiercelError,
     Transient,
 )
 from app.inbox.conflicts import ConflictUnknown, ConflictUnresolvable
 from app.inbox.read import EntityUnknown, EventUnknown
-from app.inbox.release import NotQuarantined
+from app.inbox.release import NotHeld
 from app.inbox.replay import NotReplayable
 from app.inbox.replays import ReplayDiffers, ReplayUnknown
 from app.inbox.reprioritise import NotWaiting
@@ -29,6 +31,12 @@ from app.keys import KeyInvalid, KeyUnknown, ScopeMissing
 from app.priorities.versions import NoCandidate, PolicyChanged, PolicyUnknown, VersionMissing
 from app.requests import RequestUnknown
 from app.web.api.sources import SourceChanged
+from app.web.httperrors import (
+    ExpectationUnsupported,
+    HeadersTooLarge,
+    RequestLineTooLong,
+    TransferCodingUnsupported,
+)
 from app.web.limits.refusals import RateLimited
 
 _LOG = structlog.get_logger()
@@ -37,9 +45,13 @@ RETRY_AFTER_S = 2
 # The first class that fits decides.
 STATUSES: dict[type[TiercelError], int] = {
     SourceUnknown: 404,
-    SourceDisabled: 410,
+    SourceLeft: 410,
     BodyTooLarge: 413,
     ContentTypeUnsupported: 415,
+    RequestLineTooLong: 414,
+    ExpectationUnsupported: 417,
+    HeadersTooLarge: 431,
+    TransferCodingUnsupported: 501,
     SignatureInvalid: 401,
     KeyInvalid: 401,
     ScopeMissing: 403,
@@ -59,7 +71,7 @@ STATUSES: dict[type[TiercelError], int] = {
     ReplayUnknown: 404,
     RequestUnknown: 404,
     ReplayDiffers: 409,
-    NotQuarantined: 409,
+    NotHeld: 409,
     ConflictUnknown: 404,
     ConflictUnresolvable: 409,
     Rejected: 400,
@@ -105,6 +117,8 @@ def handle_errors(flask_app: Flask) -> None:
         status = status_of(error)
         if isinstance(error, RateLimited):
             return _refusal(error)
+        if isinstance(error, (SourceDisabled, SourceNotReady)):
+            return problem(status, type(error).__name__, str(error))  # an operator's decision, and no fault
         if isinstance(error, Transient):
             _LOG.warning("a request can't be served now", action="unavailable", error=repr(error))
             return problem(status, type(error).__name__, "Try again later.")

@@ -16,6 +16,7 @@ from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 
 from app.errors import BodyMalformed, BodyTooLarge, ContentTypeUnsupported, Rejected
 from app.inbox.store import Kept, Stored
+from app.models import Outcome
 from app.sources import Request
 from app.sources.kind import Hello
 from app.web.api import shapes
@@ -48,14 +49,17 @@ def receive(name: str) -> Response:
         body = read_body()
         if request.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
             raise ContentTypeUnsupported("the body must come as it is signed: no Content-Encoding is taken")
-        if not is_json(request.mimetype) and request.mimetype not in endpoint.kind.content_types:
-            raise ContentTypeUnsupported
     except Rejected:
         fails()
         raise
-    receipt = door.accept(endpoint, Request(_headers(), body, time.time()), fails)
+    headers = _headers()
+    greeting = endpoint.kind.greet(Hello("POST", headers, {}, body), endpoint.config)
+    if greeting is not None:
+        return Response(greeting.text, 200, dict(greeting.headers))
+    received = Request(headers, body, time.time(), query=request.query_string)
+    receipt = door.accept(endpoint, received, fails)
     if receipt.batch:
-        return _answer_batch(receipt.stored)
+        return _answer_batch(receipt.stored, endpoint.kind.accepted_status)
     return answer_event(receipt.stored[0], endpoint.kind.accepted_status)
 
 
@@ -103,21 +107,16 @@ def read_body() -> bytes:
     return body
 
 
-def is_json(mimetype: str) -> bool:
-    """Tell whether a content type is JSON's."""
-    return mimetype == "application/json" or (mimetype.startswith("application/") and mimetype.endswith("+json"))
-
-
 def _view(stored: Stored) -> dict[str, str | None]:
     return {
         "id": str(stored.id),
         "status": stored.status.name.lower(),
         "outcome": None if stored.outcome is None else stored.outcome.name.lower(),
-        "lane": stored.lane.name.lower(),
+        "lane": None if stored.outcome is Outcome.UNMAPPED else stored.lane.name.lower(),
     }
 
 
-def _answer_batch(stored: Sequence[Stored]) -> Response:
+def _answer_batch(stored: Sequence[Stored], accepted_status: int) -> Response:
     kept = Counter(one.kept for one in stored)
     body = {
         "accepted": kept[Kept.NEW],
@@ -125,7 +124,7 @@ def _answer_batch(stored: Sequence[Stored]) -> Response:
         "conflicts": kept[Kept.CONFLICT],
         "events": [{**_view(one), "kept": one.kept.value.lower()} for one in stored],
     }
-    return Response(orjson.dumps(body), 202, content_type="application/json")
+    return Response(orjson.dumps(body), accepted_status, content_type="application/json")
 
 
 def answer_event(stored: Stored, accepted_status: int = 202) -> Response:

@@ -1,7 +1,6 @@
 """Owns the receiver's verbs: verify, normalise, prioritise, store, publish, for one request, without Flask."""
 
 import time
-import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +13,10 @@ from app import tracing
 from app.bare import statement, work
 from app.db import make_engine
 from app.endpoints import Endpoint
-from app.errors import Rejected, SecretMissing, SignatureInvalid, SourceNotReady, Unavailable
+from app.errors import FieldInvalid, SecretMissing, SignatureInvalid, SourceNotReady, Unavailable
 from app.exposition import Exposition
-from app.inbox.ids import new_event_id
-from app.inbox.prepare import NewEvent, prepare
+from app.inbox.mapper import Mapper
+from app.inbox.prepare import NewEvent
 from app.inbox.store import EntangledKeys, Kept, Stored, store
 from app.incoming import Incoming
 from app.measures import RECEIVED
@@ -74,7 +73,7 @@ class Receiver:
         """Return the endpoint of a name.
 
         Raises:
-            SourceUnknown, SourceDisabled, SourceNotReady: there is none, or it is switched off, as of now.
+            SourceUnknown, SourceDisabled, SourceLeft: there is none, or it is switched off, as of now.
             Unavailable: it isn't known, and the database doesn't answer.
             AbnormalUsageDetected: this caller has failed too often to be looked up again.
         """
@@ -85,10 +84,10 @@ class Receiver:
         return self.endpoints.fresh(name)
 
     def accept(self, endpoint: Endpoint, request: Request, fails: Fails) -> Receipt:
-        """Verify, normalise, prioritise and store one request; a batch's events all or none.
+        """Verify, map, prioritise and store one request; a batch's events all or none.
 
         Raises:
-            Rejected: the sender's fault, by name; nothing of the request is kept.
+            Rejected: it isn't verified, or too large; nothing of the request is kept.
             Transient: it can't be known to be kept, or verified now; the sender is to try again.
         """
         try:
@@ -102,7 +101,7 @@ class Receiver:
             self.limits.admit_all(endpoint, Counter(event.decision.lane for event in events))
         else:
             self.limits.admit(endpoint, events[0].decision.lane)
-        stored = self._store(events)
+        stored = self._store(events) if events else ()
         if any(one.kept is Kept.SOURCE_CHANGED for one in stored):
             events, batch = self._prepare(self.endpoints.fresh(endpoint.name), request)
             stored = self._store(events)
@@ -120,7 +119,9 @@ class Receiver:
         Raises:
             Rejected: it is refused, by name. Unavailable: it can't be known to be kept.
         """
-        event = self._prepared(endpoint, incoming, received_at)
+        event = self._mapper(endpoint, ()).prepared(incoming, received_at)
+        if event.schedule.notes:
+            raise FieldInvalid(event.schedule.notes[0])
         self.limits.admit(endpoint, event.decision.lane)
         (stored,) = self._store([event])
         if stored.kept is Kept.SOURCE_CHANGED:
@@ -145,23 +146,28 @@ class Receiver:
 
     @tracing.stepped("prepare")
     def _prepare(self, endpoint: Endpoint, request: Request) -> tuple[list[NewEvent], bool]:
-        kind, secrets = endpoint.kind, endpoint.valid_secrets(datetime.fromtimestamp(request.received_at, UTC))
+        """Verify a request and return its events, and whether it was a request of several.
+
+        Once it is verified nothing in it is refused but its size: what can't be read is stored as unmapped.
+        """
+        secrets = endpoint.valid_secrets(datetime.fromtimestamp(request.received_at, UTC))
         self._verify(endpoint, request, secrets)
-        parts = kind.split(request, endpoint.config)
-        if parts is None:
-            incoming = kind.normalise(request, secrets, endpoint.config, endpoint.name)
-            return [self._prepared(endpoint, incoming, request.received_at)], False
-        # Ids made in one millisecond have no order; where two events of a batch share a key, the first is to stand.
-        ids = sorted(new_event_id() for _ in parts)
-        events = []
-        for number, (part, made) in enumerate(zip(parts, ids, strict=True), 1):
-            try:
-                incoming = kind.normalise(part, secrets, endpoint.config, endpoint.name)
-                events.append(self._prepared(endpoint, incoming, request.received_at, made))
-            except Rejected as error:
-                error.args = (f"event {number} of {len(parts)}: {error}",)
-                raise
-        return events, True
+        return self._mapper(endpoint, secrets).events(request)
+
+    def _mapper(self, endpoint: Endpoint, secrets: Sequence[str]) -> Mapper:
+        policies, kind = self.endpoints.policies, endpoint.kind.name
+        return Mapper(
+            source=endpoint.name,
+            source_id=endpoint.id,
+            revision=endpoint.revision,
+            kind=endpoint.kind,
+            config=endpoint.config,
+            secrets=secrets,
+            decide=lambda incoming, at: policies.decide(incoming, kind=kind, at=at),
+            skew_s=self.resources.settings.version_skew_s,
+            disabled=not endpoint.enabled,
+            trace=tracing.carried(),
+        )
 
     def _verify(self, endpoint: Endpoint, request: Request, secrets: Sequence[str]) -> None:
         paths = endpoint.kind.key_paths(request)
@@ -179,20 +185,6 @@ class Receiver:
                 raise Unavailable("the key that the event is signed with can't be fetched now") from None
             raise
 
-    def _prepared(
-        self, endpoint: Endpoint, incoming: Incoming, received_at: float, event_id: uuid.UUID | None = None
-    ) -> NewEvent:
-        return prepare(
-            incoming,
-            self.endpoints.policies.decide(incoming, kind=endpoint.kind.name, at=received_at),
-            event_id=event_id,
-            source_id=endpoint.id,
-            revision=endpoint.revision,
-            received_at=received_at,
-            skew_s=self.resources.settings.version_skew_s,
-            trace=tracing.carried(),
-        )
-
     def _store(self, events: Sequence[NewEvent]) -> Sequence[Stored]:
         """Store a request's events with those of others in flight; a large batch's commit holds up no small one."""
         if len(events) <= _FEW:
@@ -208,14 +200,14 @@ class Receiver:
         finally:
             self.limits.committed(time.monotonic() - began)
         for asked, event in zip(events, stored, strict=True):
-            RECEIVED.add(asked.incoming.source, event.kept.value.lower())
+            RECEIVED.add(asked.incoming.source, _result(asked, event))
             if event.publish:
                 self._outbox.put(Dispatch(Pointer(event.id, 0), event.lane, event.priority, asked.trace))
         return stored
 
     def _store_together(self, engine: Engine, events: Sequence[NewEvent], until: float) -> list[Stored]:
         # With one key each, an event's key and row come in one statement, which needs no BEGIN and COMMIT around it.
-        opened = statement if all(len(event.keys) == 1 for event in events) else work
+        opened = statement if all(len(event.keys) == 1 and event.raw is None for event in events) else work
         with opened(engine) as session, self._watchdog.watching(session.fileno(), until):
             stored = store(session, events)
             session.commit()
@@ -229,3 +221,10 @@ class Receiver:
                 raise Unavailable("a source is being changed")
             session.commit()
         return stored
+
+
+def _result(asked: NewEvent, stored: Stored) -> str:
+    """Return what the store made of an event, as the metric names it."""
+    if stored.kept is Kept.NEW and asked.raw is not None:
+        return "unmapped"
+    return stored.kept.value.lower()

@@ -24,7 +24,7 @@ from typing import Any
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
-from app.web import loop
+from app.web import httperrors, loop
 from app.web.balance import Balance
 from app.web.connection import DRAINED, LINGER_S, SMALL, WHOLE_S, Connection, lacks
 from app.web.connections import Connections
@@ -75,6 +75,10 @@ class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """End at once."""
         super(ThreadWorker, self).handle_quit(sig, frame)
+
+    def handle_error(self, request: Any, sock: socket.socket, sender: Any, error: BaseException) -> None:
+        """Log what gunicorn logs, and answer as the application does."""
+        super().handle_error(request, httperrors.Answering(sock, error), sender, error)
 
     def run(self) -> None:
         """Accept and serve until told to end, then finish what is under way."""

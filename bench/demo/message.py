@@ -14,15 +14,13 @@ class Fate(Enum):
 
 
 class Flaw(Enum):
-    """What is wrong with a message, as its sender would say, and the status that answers it."""
+    """What is wrong with a message, as its sender would say, and the status that answers it: 202 where it is kept."""
 
     FORGED = ("forged signature", 401)
     UNSIGNED = ("no signature", 401)
     REPLAYED = ("signature of an hour ago", 401)
-    TRUNCATED = ("truncated JSON", 400)
-    NAMELESS = ("no entity id", 400)
-    PLAIN = ("text/plain", 415)
-    UNTYPED = ("no content type", 415)
+    TRUNCATED = ("truncated JSON", 202)
+    NAMELESS = ("no entity id", 202)
     HUGE = ("too large", 413)
     LOST = ("unknown source", 404)
 
@@ -35,6 +33,11 @@ class Flaw(Enum):
     def status(self) -> int:
         """The HTTP status that must answer it."""
         return self.value[1]
+
+    @property
+    def unmapped(self) -> bool:
+        """Whether it is verified, and kept as it came since it can't be read."""
+        return self.status == 202
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ _ORDER = (
     Outcome.TOMBSTONED,
     Outcome.EXPIRED,
     Outcome.QUARANTINED,
+    Outcome.UNMAPPED,
     Outcome.DEAD,
 )
 _MEANING = {
@@ -31,6 +32,7 @@ _MEANING = {
     Outcome.TOMBSTONED: "its entity had been deleted",
     Outcome.EXPIRED: "its time was over",
     Outcome.QUARANTINED: "its version lies in the future",
+    Outcome.UNMAPPED: "it can't be read, and is kept as it came",
     Outcome.DEAD: "every attempt failed",
 }
 

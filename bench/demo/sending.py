@@ -109,9 +109,7 @@ class Sending:
 
 def _headers(sender: Sender, message: Message) -> dict[str, str]:
     now = time.time()
-    headers = {} if message.flaw is Flaw.UNTYPED else {"Content-Type": "application/json"}
-    if message.flaw is Flaw.PLAIN:
-        headers["Content-Type"] = "text/plain"
+    headers = {"Content-Type": "application/json"}
     if message.flaw is Flaw.UNSIGNED:
         return headers
     if message.flaw is Flaw.FORGED:

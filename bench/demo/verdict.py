@@ -12,6 +12,7 @@ from sqlalchemy import select
 from app.db import transaction
 from app.jsontext import dump, parse
 from app.models import (
+    HELD,
     Campaign,
     Currency,
     Entity,
@@ -28,7 +29,9 @@ from app.models import (
     Status,
 )
 from app.sources import KINDS, Request
+from app.sources.read import read
 from bench.demo.ledger import Doorbook, Ended
+from bench.demo.message import Message
 from bench.demo.sending import Sent
 from bench.reference import Accepted, EntityKey, Row, accepted, reference
 from bench.target import Sender, Target
@@ -65,14 +68,14 @@ class Run:
     sources: Sequence[int]
 
     def normal_forms(self) -> Iterator[Accepted]:
-        """Yield each accepted event that isn't quarantined as the rules see it, from what was sent."""
+        """Yield each accepted event that isn't held as the rules see it, from what was sent."""
         for event_id, sent in self.book.accepted.items():
             event = self.events.get(event_id)
-            if event is None or event.outcome is Outcome.QUARANTINED:
+            if event is None or event.outcome in HELD:
                 continue
             sender = self.senders[sent.message.role]
             request = Request(sent.headers, sent.message.body, 0.0)
-            incoming = KINDS[sender.kind].normalise(request, [sender.secret], sender.config, sender.name)
+            incoming = read(KINDS[sender.kind], request, [sender.secret], sender.config, sender.name).events[0]
             yield accepted(event_id, incoming, event.arrived_at, fact=event.fact)
 
 
@@ -93,7 +96,7 @@ def _door(run: Run) -> Check:
     for sent in run.sent:
         message, answer = sent.message, sent.answer
         status = answer.status if answer else None
-        wanted = {message.flaw.status} if message.flaw else {200, 202}
+        wanted = {message.flaw.status} if message.flaw and not message.flaw.unmapped else {200, 202}
         if status not in wanted:
             what = message.flaw.text if message.flaw else message.fate.value
             said = "nothing" if answer is None else f"{status} {answer.title}"
@@ -113,9 +116,9 @@ def _outcomes(run: Run) -> Check:
             check.differences.append(f"{event_id} ({sent.message.type}) was accepted and is lost")
         elif event.outcome is None:
             check.differences.append(f"{event_id} ({sent.message.type}) is still {event.status.name.lower()}")
-        elif (event.outcome is Outcome.QUARANTINED) != sent.message.future:
+        elif (event.outcome if event.outcome in HELD else None) is not _held(sent.message):
             check.differences.append(f"{event_id} ({sent.message.type}) ended as {event.outcome.name.lower()}")
-        elif (event.outcome in {Outcome.DEAD, Outcome.QUARANTINED}) != (event.status is Status.FAILED):
+        elif (event.outcome in {Outcome.DEAD, *HELD}) != (event.status is Status.FAILED):
             check.differences.append(f"{event_id} is {event.status.name.lower()}, {event.outcome.name.lower()}")
     for event_id in run.events.keys() - run.book.accepted.keys():
         check.differences.append(f"{event_id} was kept, but no sender was told so")
@@ -129,6 +132,13 @@ def _outcomes(run: Run) -> Check:
         check.differences.append(f"{run.book.conflicts} conflicts were answered, {conflicts} kept for a person")
     check.seen = f"{len(run.book.accepted):,} accepted, {conflicts} conflicts"
     return check
+
+
+def _held(message: Message) -> Outcome | None:
+    """Return the outcome that holds a message's event for a person, where there is one."""
+    if message.future:
+        return Outcome.QUARANTINED
+    return Outcome.UNMAPPED if message.flaw and message.flaw.unmapped else None
 
 
 def _entities(run: Run) -> dict[EntityKey, Row]:

@@ -179,7 +179,7 @@ def odd_noun(dice: Random, body: Body) -> bytes:
 
 
 def big(dice: Random, body: Body) -> bytes:
-    size = dice.choice((60_000, 500_000, 1_000_000, 1_048_576, 1_100_000))
+    size = dice.choice((60_000, 500_000, 1_000_000, 2_097_152, 2_200_000))
     return to_json({**body, "padding": "x" * size})
 
 

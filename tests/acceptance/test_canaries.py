@@ -40,7 +40,7 @@ class Planted:
         self.system = system
         self.headers = {"Authorization": f"Bearer {system.key}"}
         self.path, self.wrong_key = canary(), canary()
-        self.refused = f"{canary()}!"  # no base64, so no secret of the kind standard
+        self.refused = f"whsec_{canary()}!"  # no base64, so no secret of the kind standard
         self.standard, self.rotated = (base64.b64encode(canary().encode()).decode() for _ in range(2))
         self.name = f"canary-{secrets.token_hex(4)}"
         self.answers: list[str] = []

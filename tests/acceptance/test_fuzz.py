@@ -14,6 +14,7 @@ from bench.soak import leaks, rows
 from bench.soak.bodies import to_json
 from bench.soak.call import Call, Said, call
 from bench.soak.fuzz import fuzz
+from bench.soak.kept import kept
 from bench.soak.processes import Watch, pss_mb, web_processes
 from bench.soak.routecalls import Asking, Route, Who, calls, routes
 from bench.soak.routes import Report, soak
@@ -35,6 +36,14 @@ def test_300_mutated_requests_get_2xx_or_4xx_and_nothing_unverified_is_kept_or_l
     assert report.failures == []
     assert report.sent == 300
     assert canary not in system.log_text()
+
+
+def test_every_verified_body_is_answered_2xx_and_stored(target: Target) -> None:
+    report = kept(target, seed=20261130, bodies=20, mutated=2)
+    assert report.failures == []
+    assert report.sent > 400
+    assert report.outcomes["unmapped"] > 0
+    assert report.outcomes["pending"] > 0
 
 
 def test_every_kind_of_sender_is_fuzzed() -> None:

@@ -51,5 +51,5 @@ def test_a_wrong_secret_fails_at_verify_and_an_unknown_source_at_once(system: Sy
         endpoints.disable(endpoints.find(session, "tried-wrong"))
     code, told, last = steps(system, "tried-wrong")
     assert (code, told) == (1, {"source": False, "sign": True, "receive": False})
-    assert last.startswith("410 source-disabled")
+    assert last.startswith("503 source-disabled")
     assert steps(system, "nobody-here")[:2] == (1, {"send": False})

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import text
 
 from app.db import transaction
-from app.models import Lane, Outcome
+from app.models import HELD, Lane
 from bench.demo import day
 from bench.demo.ledger import doorbook, ended, ended_count, source_ids
 from bench.demo.sending import Sending
@@ -98,7 +98,7 @@ def _judge(done: Run, fault: Fault, seed: int) -> Result:
 
 _LATENCIES = text("""
 SELECT extract(epoch FROM received_at), 1000 * extract(epoch FROM finished_at - received_at) FROM event
-WHERE source_id = ANY(:sources) AND lane = :lane AND outcome <> :quarantined
+WHERE source_id = ANY(:sources) AND lane = :lane AND outcome <> ALL(:held)
 ORDER BY received_at
 """)
 
@@ -107,7 +107,7 @@ def _healthy(
     target: Target, sources: Sequence[int], began: float, faulty: float, over: float, ready_s: float
 ) -> tuple[float, float | None]:
     """Return high's p99 before the fault, and how long after it high was as fast again."""
-    values = {"sources": list(sources), "lane": int(Lane.HIGH), "quarantined": int(Outcome.QUARANTINED)}
+    values = {"sources": list(sources), "lane": int(Lane.HIGH), "held": [int(outcome) for outcome in HELD]}
     with transaction(target.engine) as session:
         seen = [(float(at), float(took)) for at, took in session.execute(_LATENCIES, values) if took is not None]
     before = [took for at, took in seen if began + 1 <= at < faulty] or [took for at, took in seen if at < faulty]

@@ -20,6 +20,7 @@ from app.errors import SignatureInvalid
 from app.sources import KINDS, Request
 from app.sources.hmac_config import HmacConfig
 from app.sources.kind import Outgoing
+from app.sources.read import read
 from tests.unit.test_sources_laws import SECRETS, WHSEC, WHSEC_2
 
 
@@ -116,7 +117,7 @@ def test_their_cloudevents_are_read(write: Callable[..., http.HTTPMessage]) -> N
     headers = {"authorization": f"Bearer {TOKEN}", **{name.lower(): value for name, value in message.headers.items()}}
     request = Request(headers, bytes(message.body), at())
     kind.verify(request, [TOKEN], kind.config())
-    incoming = kind.normalise(request, [TOKEN], kind.config(), "shop")
+    incoming = read(kind, request, [TOKEN], kind.config(), "shop").events[0]
     assert (incoming.external_id, incoming.entity_id) == ("/foreign e-1", "sku 1 é")
     assert incoming.version is not None
     assert incoming.version.order == int(at())

@@ -128,7 +128,7 @@ def test_a_source_is_added_with_its_options_from_standard_input(engine: Engine) 
         (("--kind", "standard"), 2, "--secret"),
         (("--kind", "standard", "--secret", "-", "--config", "-"), 2, "only one option"),
         (("--kind", "standard", "--secret", "x", "--config", "/nowhere.json"), 2, "No such file"),
-        (("--kind", "standard", "--secret", "not base64!"), 1, "base64"),
+        (("--kind", "standard", "--secret", "whsec_not base64!"), 1, "base64"),
     ],
 )
 def test_a_source_that_cannot_be_added_says_why(engine: Engine, words: tuple[str, ...], code: int, said: str) -> None:

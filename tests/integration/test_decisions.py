@@ -55,7 +55,7 @@ def test_a_trusted_version_stands_until_its_time(inbox: Inbox, resources: Resour
 
 def test_only_what_is_quarantined_can_be_released(inbox: Inbox) -> None:
     (stored,) = inbox.accept(incoming())
-    assert "Only a quarantined event" in refused("events", "release", str(stored.id))
+    assert "Only a quarantined or an unmapped event" in refused("events", "release", str(stored.id))
     assert "No event of this id" in refused("events", "release", str(uuid.uuid4()))
 
 

@@ -55,7 +55,15 @@ def test_a_source_is_added_changed_rotated_and_removed_and_all_of_it_is_in_the_a
     change = {"enabled": False, "weight": 3, "limit": {"per_s": 5.5, "burst": 20}}
     changed = admin.done("PATCH", "/v1/sources/mag", change, status=200)
     assert (changed["enabled"], changed["weight"], changed["limit"]) == (False, 3, {"per_s": 5.5, "burst": 20})
-    assert admin.client.post("/webhooks/mag", json={}).status_code == 410
+    assert admin.client.post("/webhooks/mag", json={}).status_code == 503
+    mapping = [{"type": "survey.*", "id": "/response"}]
+    taught = admin.done("PATCH", "/v1/sources/mag", {"config": {"mapping": mapping}}, status=200)
+    assert taught["config"] == {"mapping": mapping}
+    assert admin.refused("PATCH", "/v1/sources/mag", {"config": {"mapping": [{"type": "x", "id": "no pointer"}]}}) == (
+        400,
+        "config-invalid",
+    )
+    assert admin.done("PATCH", "/v1/sources/mag", {"config": {"mapping": None}}, status=200)["config"] == {}
     assert admin.done("PATCH", "/v1/sources/mag", {"limit": None}, status=200)["limit"] is None
     assert admin.done("PATCH", "/v1/sources/mag", {"enabled": True}, status=200)["weight"] == 3
     rotated = admin.done("POST", "/v1/sources/mag/secret", {"secret": whsec(), "grace_s": 60}, status=200)
@@ -65,6 +73,8 @@ def test_a_source_is_added_changed_rotated_and_removed_and_all_of_it_is_in_the_a
     assert [action for action, _ in actions(admin, "?subject=source:mag")] == [
         "source.removed",
         "source.secret-rotated",
+        "source.changed",
+        "source.changed",
         "source.changed",
         "source.changed",
         "source.changed",

@@ -144,7 +144,7 @@ def test_the_door_counts_what_it_refuses_under_names_of_ours_only(client: FlaskC
     for n in range(3):
         client.post(f"/webhooks/nobody-{n}", json={})
     client.post("/webhooks/shop", json={})
-    client.post("/webhooks/shop", data=b"<xml/>", content_type="application/xml")
+    client.post("/webhooks/shop", data=b"<xml/>", headers={"content-encoding": "gzip"})
     client.get("/nowhere")
     client.open("/webhooks/shop", method="BREW")
     found = shown(inbox)

@@ -240,6 +240,14 @@ def test_typed_rows_go_when_the_owner_is_deleted_or_no_longer_says_enough(resour
     assert inbox.sql("SELECT count(*) FROM price") == [(0,)]
 
 
+def test_what_a_row_leaves_out_stands_on_its_events_timeline(resources: Resources, inbox: Inbox) -> None:
+    told = incoming("coupon.updated", "c", 10, data={"code": "FOGHORN", "expiration_date": "soon"})
+    event = run(resources, inbox, inbox.pointer(told))
+    assert event.outcome is Outcome.APPLIED
+    assert event.history == [{"step": "note", "detail": "expiration_date isn't a time: it was left out"}]
+    assert inbox.sql("SELECT code, ends_at FROM promotion") == [("FOGHORN", None)]
+
+
 def test_a_busy_entity_parks_its_event_and_the_holder_dispatches_it_again(resources: Resources, inbox: Inbox) -> None:
     pointer = inbox.pointer(incoming())
     key = f"{inbox.source.id}/price/sku-1"

@@ -1,5 +1,6 @@
 """How a receiver process serves its connections, with the shipped configuration and an application of five lines."""
 
+import json
 import os
 import resource
 import select
@@ -261,6 +262,36 @@ def test_a_frozen_process_keeps_nobody_waiting_for_its_turn(serve: Serve) -> Non
         assert who_answers(port, 20) == Counter({other: 20})
     finally:
         os.kill(frozen, signal.SIGCONT)
+
+
+@both
+def test_an_empty_expect_is_ignored(serve: Serve, path: str) -> None:
+    _, port = serve()
+    with connect(port) as connection:
+        for body in ("first", "second"):
+            connection.sendall(request(body, path).replace(b"\r\n\r\n", b"\r\nExpect:\r\n\r\n", 1))
+            assert answers(connection) == [(body, True)]
+
+
+@pytest.mark.parametrize(
+    ("raw", "status", "name"),
+    [
+        (b"POST /webhooks/x HTTP/1.1\r\nA b: c\r\nContent-Length: 0\r\n\r\n", 400, "request-malformed"),
+        (b"nonsense\r\n\r\n", 400, "request-malformed"),
+        (b"GET /" + b"a" * 5_000 + b" HTTP/1.1\r\n\r\n", 414, "request-line-too-long"),
+        (b"GET / HTTP/1.1\r\nExpect: more\r\n\r\n", 417, "expectation-unsupported"),
+        (b"POST /webhooks/x HTTP/1.1\r\nA: " + b"b" * 8_200 + b"\r\n\r\n", 431, "headers-too-large"),
+    ],
+)
+def test_what_is_no_http_is_answered_with_a_problem(serve: Serve, raw: bytes, status: int, name: str) -> None:
+    _, port = serve()
+    with connect(port) as connection:
+        connection.sendall(raw)
+        answer = connection.makefile("rb").read()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"\r\nContent-Type: application/problem+json\r\n" in head
+    assert json.loads(body)["type"] == f"/docs/problems#{name}"
 
 
 def test_an_idle_connection_is_closed_in_its_time(serve: Serve) -> None:

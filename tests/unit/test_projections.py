@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.handlers import HANDLERS, handler_for, projections
-from app.handlers.registry import NotProjectable
+from app.handlers.registry import NotedRows, NotProjectable, Row, Shop
 
 
 @pytest.mark.parametrize(
@@ -93,3 +93,98 @@ def test_every_handler_either_projects_or_not() -> None:
         for handler in HANDLERS.values()
     )
     assert handler_for("anything else").model is None
+
+
+def rule(shop: Shop | None = None, **data: Any) -> tuple[Row, list[str]]:
+    found = projections.sales_rule({"name": "Fog week", **data}, Shop("EUR") if shop is None else shop)
+    assert isinstance(found, NotedRows)
+    (row,) = found
+    return row, list(found.notes)
+
+
+@pytest.mark.parametrize(
+    ("action", "percent_off", "amount_off"),
+    [
+        ("by_percent", Decimal(15), None),
+        ("to_percent", Decimal(85), None),
+        ("by_fixed", None, Decimal(15)),
+        ("cart_fixed", None, Decimal(15)),
+    ],
+)
+def test_a_rules_number_is_what_its_action_says(
+    action: str, percent_off: Decimal | None, amount_off: Decimal | None
+) -> None:
+    row, notes = rule(simple_action=action, discount_amount="15.0000")
+    assert (row["percent_off"], row["amount_off"]) == (percent_off, amount_off)
+    assert row["currency"] == (None if amount_off is None else "EUR")
+    assert not notes
+
+
+@pytest.mark.parametrize("action", ["to_fixed", "buy_x_get_y", "an_extensions_own", None])
+def test_of_an_action_that_is_no_discount_the_number_is_left_out_with_a_note(action: str | None) -> None:
+    row, notes = rule(simple_action=action, discount_amount="15.0000")
+    assert (row["name"], row["percent_off"], row["amount_off"], row["currency"]) == ("Fog week", None, None, None)
+    assert len(notes) == 1
+    assert str(action) in notes[0]
+
+
+def test_a_rule_loses_no_row_by_a_field_that_can_not_be_read() -> None:
+    row, notes = rule(simple_action="by_fixed", discount_amount="much", from_date="soon", to_date="2026-12-05")
+    assert (row["amount_off"], row["starts_at"]) == (None, None)
+    assert row["ends_at"] == datetime(2026, 12, 5, 23, 59, 59, tzinfo=UTC)
+    assert notes == [
+        "discount_amount isn't a number: it was left out",
+        "from_date isn't a time: it was left out",
+    ]
+    row, notes = rule(Shop(), simple_action="by_fixed", discount_amount="15")
+    assert (row["name"], row["amount_off"], row["currency"]) == ("Fog week", None, None)
+    assert "option currency" in notes[0]
+    assert rule(Shop(), simple_action="by_percent", discount_amount="15")[1] == []
+
+
+@pytest.mark.parametrize("nothing", ["", None, {}, [], "0000-00-00", "0000-00-00 00:00:00", {"date": None}])
+def test_what_magento_writes_for_no_date_is_none(nothing: object) -> None:
+    row, notes = rule(from_date=nothing, to_date=nothing)
+    assert (row["starts_at"], row["ends_at"], notes) == (None, None, [])
+
+
+@pytest.mark.parametrize(
+    "day",
+    [
+        "2026-12-05",
+        "2026-12-05 00:00:00",
+        "2026-12-05 00:00:00.000000",
+        {"date": "2026-12-05 00:00:00.000000", "timezone_type": 3, "timezone": "UTC"},
+    ],
+)
+def test_a_day_begins_with_its_first_moment_and_ends_with_its_last_second(day: object) -> None:
+    row, notes = rule(from_date=day, to_date=day)
+    assert row["starts_at"] == datetime(2026, 12, 5, tzinfo=UTC)
+    assert row["ends_at"] == datetime(2026, 12, 5, 23, 59, 59, tzinfo=UTC)
+    assert not notes
+    (coupon,) = projections.promotion({"code": "FOGHORN", "expiration_date": day})
+    assert coupon["ends_at"] == row["ends_at"]
+
+
+def test_a_time_of_day_is_kept_and_a_coupon_without_a_readable_end_keeps_its_row() -> None:
+    assert rule(to_date="2026-12-05 18:30:00")[0]["ends_at"] == datetime(2026, 12, 5, 18, 30, tzinfo=UTC)
+    rows = projections.promotion({"code": "FOGHORN", "expiration_date": "soon"})
+    assert isinstance(rows, NotedRows)
+    assert (rows[0]["code"], rows[0]["ends_at"]) == ("FOGHORN", None)
+    assert rows.notes == ["expiration_date isn't a time: it was left out"]
+
+
+@pytest.mark.parametrize(
+    ("told", "status"), [("1", "active"), (True, "active"), (0, "inactive"), ("false", "inactive"), (None, None)]
+)
+def test_a_rule_is_active_however_its_flag_is_written(told: object, status: str | None) -> None:
+    assert rule(is_active=told)[0]["status"] == status
+
+
+def test_tier_prices_have_no_row_and_are_told_of() -> None:
+    product = {"sku": "LH-7", "price": "49.50", "tier_price": [{"price_qty": "5"}, {"price_qty": "9"}]}
+    rows = projections.product(product, Shop("EUR"))
+    assert isinstance(rows, NotedRows)
+    assert [row["amount"] for row in rows] == [Decimal("49.50")]
+    assert "2 tier prices" in rows.notes[0]
+    assert projections.product({**product, "tier_price": []}, Shop("EUR")) == list(rows)

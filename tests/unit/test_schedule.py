@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from app.errors import FieldInvalid
 from app.inbox.schedule import Schedule, schedule_of
 from app.incoming import JsonValue
 from tests.factories import incoming
@@ -35,14 +34,15 @@ def test_without_times_an_event_counts_at_once_and_for_good(data: dict[str, Any]
 
 @pytest.mark.parametrize("value", ["tomorrow", -1, True, {}, [], "2026-11-27", 10**20, "9999-12-31T23:59:59-12:00"])
 @pytest.mark.parametrize("name", ["effective_at", "expires_at"])
-def test_a_time_that_cannot_be_read_is_refused_and_not_ignored(name: str, value: JsonValue) -> None:
-    with pytest.raises(FieldInvalid, match=name):
-        told(**{name: value})
+def test_a_time_that_cannot_be_read_schedules_nothing_and_is_noted(name: str, value: JsonValue) -> None:
+    found = told(**{name: value})
+    assert (found.effective_at, found.expires_at) == (None, None)
+    assert [note.split()[0] for note in found.notes] == [name]
 
 
-def test_an_event_that_would_never_count_is_refused() -> None:
-    with pytest.raises(FieldInvalid, match="after"):
-        told(effective_at=AT.isoformat(), expires_at=AT.isoformat())
+def test_an_event_that_would_never_count_counts_at_once_and_is_noted() -> None:
+    never = told(effective_at=AT.isoformat(), expires_at=AT.isoformat())
+    assert never == Schedule(notes=("expires_at isn't after effective_at",))
     both = Schedule(effective_at=AT, expires_at=LATER)
     assert told(effective_at=AT.isoformat(), expires_at=LATER.isoformat()) == both
 

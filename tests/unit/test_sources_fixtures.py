@@ -1,7 +1,8 @@
 """Every JSON below tests/fixtures/<kind>/ is a delivery and what must become of it: drop one in and it is a test.
 
-``expect`` names fields of the normal form, ``refused`` the error; ``body_base64`` stands in for what isn't text,
-``public_keys`` for what the receiver would fetch.
+``expect`` names fields of the normal form, or of each event's where it is a list; ``unmapped`` is the reason why a
+verified delivery can't be read, ``refused`` the error of one that isn't verified. ``body_base64`` stands in for what
+isn't text, ``public_keys`` for what the receiver would fetch.
 """
 
 import base64
@@ -9,23 +10,29 @@ from pathlib import Path
 
 import pytest
 
-from app.errors import Rejected
+from app.errors import BodyMalformed, FieldInvalid, Rejected
 from app.incoming import Incoming, JsonObject
 from app.jsontext import dump, parse_object
 from app.sources import KINDS, Request
+from app.sources.read import read
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 PATHS = sorted(FIXTURES.glob("*/*.json"))
 
 
-def _receive(kind_name: str, delivery: JsonObject) -> Incoming:
+def receive(kind_name: str, delivery: JsonObject) -> list[Incoming]:
     kind = KINDS[kind_name]
     body = base64.b64decode(delivery["body_base64"]) if "body_base64" in delivery else delivery["body"].encode()
     keys = {path: pem.encode() for path, pem in delivery.get("public_keys", {}).items()}
     request = Request(delivery["headers"], body, float(delivery["received_at"]), keys)
     config = kind.config.model_validate(delivery["config"])
     kind.verify(request, delivery["secrets"], config)
-    return kind.normalise(request, delivery["secrets"], config, "shop")
+    parts = kind.split(request, config)
+    return [
+        event
+        for part in ([request] if parts is None else parts)
+        for event in read(kind, part, delivery["secrets"], config, "shop").events
+    ]
 
 
 def normal_form(incoming: Incoming) -> JsonObject:
@@ -37,6 +44,8 @@ def normal_form(incoming: Incoming) -> JsonObject:
         and {"order": format(version.order, "f"), "text": version.text, "clock": version.clock.value},
         "sequence": None if incoming.sequence is None else str(incoming.sequence),
         "delivery_fields": list(incoming.delivery_fields),
+        "completeness": incoming.completeness.name.lower(),
+        "notes": list(incoming.notes),
     }
 
 
@@ -45,13 +54,21 @@ def test_a_delivery_becomes_what_its_fixture_says(path: Path) -> None:
     delivery = parse_object(path.read_bytes())
     if "refused" in delivery:
         with pytest.raises(Rejected) as raised:
-            _receive(path.parent.name, delivery)
+            receive(path.parent.name, delivery)
         assert type(raised.value).__name__ == delivery["refused"]
         return
-    got = normal_form(_receive(path.parent.name, delivery))
-    expected = delivery["expect"]
-    assert dump({name: got[name] for name in expected}) == dump(expected)
-    assert got["source"] == "shop"
+    if "unmapped" in delivery:
+        with pytest.raises((BodyMalformed, FieldInvalid)) as unreadable:
+            receive(path.parent.name, delivery)
+        assert str(unreadable.value) == delivery["unmapped"]
+        return
+    events = receive(path.parent.name, delivery)
+    expected = delivery["expect"] if isinstance(delivery["expect"], list) else [delivery["expect"]]
+    assert len(events) == len(expected)
+    for event, wanted in zip(events, expected, strict=True):
+        got = normal_form(event)
+        assert dump({name: got[name] for name in wanted}) == dump(wanted)
+        assert got["source"] == "shop"
 
 
 def test_every_kind_has_fixtures() -> None:

@@ -11,6 +11,7 @@ from app.incoming import Incoming
 from app.sources.hmac import KIND
 from app.sources.hmac_config import HmacConfig
 from app.sources.kind import Outgoing, Request
+from app.sources.read import read
 
 # "Validating webhook deliveries", docs.github.com.
 GITHUB_SECRET = "It's a Secret to Everybody"
@@ -23,7 +24,7 @@ STRIPE = HmacConfig(header="Stripe-Signature", signed_timestamp=True, tolerance_
 
 def _normalise(body: dict[str, Any], headers: Mapping[str, str] = NO_HEADERS, **options: Any) -> Incoming:
     request = Request(headers, json.dumps(body).encode(), AT)
-    return KIND.normalise(request, [], HmacConfig(**options), "shop")
+    return read(KIND, request, [], HmacConfig(**options), "shop").events[0]
 
 
 def _stripe(header: str, body: bytes = b"{}") -> None:
@@ -140,8 +141,9 @@ def test_a_delete_may_come_without_its_object() -> None:
 
 
 @pytest.mark.parametrize("where", ["version_pointer", "sequence_pointer"])
-def test_a_version_and_a_sequence_may_be_absent_but_not_malformed(where: str) -> None:
-    body = {"type": "price.updated", "data": {"id": 1}, "n": None}
+@pytest.mark.parametrize("absent", [None, ""])
+def test_a_version_and_a_sequence_may_be_absent_but_not_malformed(where: str, absent: Any) -> None:
+    body = {"type": "price.updated", "data": {"id": 1}, "n": absent}
     incoming = _normalise(body, NO_HEADERS, **{where: "/n"})
     assert (incoming.version, incoming.sequence) == (None, None)
     with pytest.raises(FieldInvalid, match=f"/n .option {where}."):
@@ -161,8 +163,16 @@ def test_a_type_is_brought_to_dots(type_: str) -> None:
     assert (incoming.type, incoming.entity_type) == ("order.updated", "order")
 
 
-@pytest.mark.parametrize("type_", ["", 5, [], "/x", "a\nb", "é", "x" * 101])
-def test_any_other_type_is_refused(type_: Any) -> None:
+@pytest.mark.parametrize(
+    ("type_", "label"),
+    [("/x", "x"), ("é", "x-x00-xC3-xA9"), ("a[b].updated", "a-x5Bb-x5D.updated"), ("x" * 100, "x" * 100)],
+)
+def test_any_printable_type_has_a_label(type_: str, label: str) -> None:
+    assert _normalise({"type": type_, "data": {"id": 1}}).type == label
+
+
+@pytest.mark.parametrize("type_", ["", 5, [], "/", ": ", "a\nb", "\x85"])
+def test_a_type_that_names_nothing_is_refused(type_: Any) -> None:
     with pytest.raises(FieldInvalid, match=r"/type \(option type_pointer\)"):
         _normalise({"type": type_, "data": {"id": 1}})
 
@@ -170,7 +180,7 @@ def test_any_other_type_is_refused(type_: Any) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        {"algorithm": "sha1"},
+        {"auth": "none"},
         {"algorithm": "md5"},
         {"encoding": "none"},
         {"header": ""},
@@ -181,6 +191,7 @@ def test_any_other_type_is_refused(type_: Any) -> None:
         {"data_pointer": "data"},
         {"type": "not a label"},
         {"version_clock": "sundial"},
+        {"vendor": "shopkeeper"},
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(options: dict[str, Any]) -> None:

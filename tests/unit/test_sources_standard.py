@@ -8,9 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from app.errors import ConfigInvalid, FieldInvalid, SecretMissing, SignatureInvalid, TimestampOutsideTolerance
+from app.errors import (
+    ConfigInvalid,
+    FieldInvalid,
+    SecretMissing,
+    SignatureInvalid,
+    SignatureMissing,
+    TimestampOutsideTolerance,
+)
 from app.incoming import Incoming
 from app.sources.kind import Outgoing, Request
+from app.sources.read import read
 from app.sources.standard import KIND, StandardConfig
 from app.sources.standard_signature import _mac
 
@@ -32,7 +40,7 @@ def _verify(secrets: list[str], body: bytes = VECTOR_BODY, received_at: float = 
 
 
 def _normalise(body: dict[str, Any], config: StandardConfig = CONFIG, event_id: str = "msg_1") -> Incoming:
-    return KIND.normalise(Request({"webhook-id": event_id}, json.dumps(body).encode(), AT), [], config, "shop")
+    return read(KIND, Request({"webhook-id": event_id}, json.dumps(body).encode(), AT), [], config, "shop").events[0]
 
 
 def test_the_published_vector_is_accepted_and_made() -> None:
@@ -113,7 +121,58 @@ def test_a_secret_that_is_no_base64_is_no_secret() -> None:
         _verify(["whsec_not base64!", VECTOR_SECRET + "!", "whsec_é", "whsec_A", "whsec_"])
     _verify(["whsec_not base64!", VECTOR_SECRET])
     with pytest.raises(ConfigInvalid):
-        KIND.sign(Outgoing("m", "t", b"", AT), "not base64!", CONFIG)
+        KIND.sign(Outgoing("m", "t", b"", AT), "whsec_not base64!", CONFIG)
+
+
+@given(secret=st.text(st.characters(codec="utf-8", exclude_categories=("Z", "C")), min_size=16), body=st.binary())
+def test_a_secret_without_a_prefix_is_its_own_text_or_base64(secret: str, body: bytes) -> None:
+    """Polar signs with the text's bytes; a dashboard may hide the prefix of what is base64."""
+    KIND.check_secret(secret)
+    headers = KIND.sign(Outgoing("msg_1", "t", body, AT), secret, CONFIG)
+    KIND.verify(Request(headers, body, AT), [secret], CONFIG)
+    signed = b".".join((b"msg_1", headers["webhook-timestamp"].encode(), body))
+    by_text = {**headers, "webhook-signature": "v1," + _mac(secret.encode(), signed).decode()}
+    KIND.verify(Request(by_text, body, AT), [f" {secret}\n"], CONFIG)
+    with pytest.raises(SignatureInvalid):
+        KIND.verify(Request(by_text, body, AT), [secret + "x"], CONFIG)
+
+
+def test_a_prefixed_secret_is_never_its_text() -> None:
+    signed = b".".join((b"msg_1", b"1614265330", b"{}"))
+    headers = VECTOR | {
+        "webhook-id": "msg_1",
+        "webhook-signature": "v1," + _mac(VECTOR_SECRET.encode(), signed).decode(),
+    }
+    with pytest.raises(SignatureInvalid):
+        KIND.verify(Request(headers, b"{}", AT), [VECTOR_SECRET], CONFIG)
+
+
+@pytest.mark.parametrize("secret", ["too short", "x" * 15, "é" * 7, "whsec_too short", "whpk_AAAA"])
+def test_a_secret_that_is_too_short_or_no_key_is_refused(secret: str) -> None:
+    with pytest.raises(ConfigInvalid):
+        KIND.check_secret(secret)
+
+
+SVIX = {name.replace("webhook", "svix"): value for name, value in VECTOR.items()}
+
+
+def test_svixs_names_of_the_headers_are_taken_as_the_same() -> None:
+    KIND.verify(Request(SVIX, VECTOR_BODY, AT), [VECTOR_SECRET], CONFIG)
+    for name in SVIX:
+        left = {one: value for one, value in SVIX.items() if one != name}
+        with pytest.raises(SignatureMissing, match=name):
+            KIND.verify(Request(left, VECTOR_BODY, AT), [VECTOR_SECRET], CONFIG)
+        # One of the specification's own beside them: nothing of the two families is mixed.
+        with pytest.raises(SignatureInvalid):
+            KIND.verify(
+                Request(SVIX | {name.replace("svix", "webhook"): "x"}, VECTOR_BODY, AT), [VECTOR_SECRET], CONFIG
+            )
+
+
+def test_the_key_is_of_the_headers_that_are_signed() -> None:
+    body = b'{"type":"a.b","data":{"id":1}}'
+    for headers in ({"svix-id": "s"}, {"webhook-id": "s", "svix-id": "other"}):
+        assert read(KIND, Request(headers, body, AT), [], CONFIG, "shop").delivery.key == "s"
 
 
 @pytest.mark.parametrize(("size", "good"), [(15, False), (16, True), (24, True), (64, True), (100, True)])
@@ -131,7 +190,7 @@ def test_a_key_needs_sixteen_bytes(size: int, good: bool) -> None:
     [
         ({}, "^/type is missing$"),
         ({"type": 5}, "^/type must be text$"),
-        ({"type": "a b"}, "^/type may hold"),
+        ({"type": " / "}, "^/type names nothing$"),
         ({"type": "a.b"}, r"^/data/id \(option id_pointer\) is missing$"),
         ({"type": "a.b", "data": []}, r"^/data/id \(option id_pointer\) is missing$"),
         ({"type": "a.b", "data": {"id": True}}, r"^/data/id \(option id_pointer\) must be text or an integer$"),
@@ -145,6 +204,15 @@ def test_a_key_needs_sixteen_bytes(size: int, good: bool) -> None:
 def test_a_refusal_names_the_field_and_the_option(body: dict[str, Any], message: str) -> None:
     with pytest.raises(FieldInvalid, match=message):
         _normalise(body)
+
+
+def test_an_empty_version_is_an_absent_one() -> None:
+    version = _normalise(
+        {"type": "a.b", "timestamp": "2026-11-06T21:20:00Z", "data": {"id": 1, "updated_at": ""}}
+    ).version
+    assert version is not None
+    assert version.text == "2026-11-06T21:20:00Z"
+    assert _normalise({"type": "a.b", "timestamp": "", "data": {"id": 1, "updated_at": None}}).version is None
 
 
 def test_a_malformed_timestamp_does_not_matter_beside_a_version() -> None:

@@ -9,8 +9,8 @@ import pytest
 from app.handlers import HANDLERS, handler_for
 from app.handlers.registry import NotProjectable, Shop
 from app.jsontext import parse_object, resolve
-from app.sources import KINDS, Request
-from tests.unit.test_sources_fixtures import FIXTURES
+from app.sources import KINDS
+from tests.unit.test_sources_fixtures import FIXTURES, receive
 
 PAGE = (Path(__file__).parents[2] / "docs" / "typed-rows.md").read_text()
 LINE = re.compile(r"^\| `([\w-]+)` \| `([\w-]+)` \| `(\w+)`[^|]*\| (.+) \|$", re.MULTILINE)
@@ -32,6 +32,7 @@ OBJECTS: dict[tuple[str, str], dict[str, Any]] = {
         "starts_at": "2026-11-27T00:00:00Z",
         "ends_at": "2026-11-28T00:00:00Z",
     },
+    ("shopify", "discount_code"): {"admin_graphql_api_id": "gid", "redeem_code": {"id": "gid", "code": "BF26"}},
     ("shopify", "segment"): {"id": 1, "name": "VIP", "query": "number_of_orders > 3"},
     ("shopify", "customer_group"): {"id": 1, "name": "Bob", "query": "email:bob*"},
     ("shopify", "collection"): {"title": "Sale", "handle": "sale", "published_at": "2026-11-27T00:00:00Z"},
@@ -43,8 +44,8 @@ OBJECTS: dict[tuple[str, str], dict[str, Any]] = {
     ("adobe-io", "customer_group"): {"customer_group_id": "2", "customer_group_code": "Wholesale"},
     ("elasticpath", "currency"): {"code": "EUR", "exchange_rate": 1, "enabled": True, "default": False},
     ("elasticpath", "catalog-release"): {
-        "attributes": {"name": "BF"},
-        "meta": {"release_status": "PUBLISHED", "published_at": "2026-11-27T00:00:00Z"},
+        "attributes": {"name": "BF", "published_at": "2026-11-27T00:00:00Z"},
+        "meta": {"release_status": "PUBLISHED"},
     },
     ("elasticpath", "file"): {"name": "banner.png", "path": "/banner.png"},
 }
@@ -97,12 +98,10 @@ def test_the_ids_that_come_again_are_those_that_the_kinds_declare() -> None:
 def test_only_a_declared_entity_type_reuses_its_ids(path: Path) -> None:
     delivery = parse_object(path.read_bytes())
     kind = KINDS[path.parent.name]
-    if "refused" in delivery or "body" not in delivery or "reuses_ids" in kind.config.model_fields:
+    if "expect" not in delivery or "reuses_ids" in kind.config.model_fields:
         return
-    config = kind.config.model_validate(delivery["config"])
-    request = Request(delivery["headers"], delivery["body"].encode(), float(delivery["received_at"]))
-    incoming = kind.normalise(request, delivery["secrets"], config, "shop")
-    assert not incoming.reuses_ids or incoming.entity_type in kind.reused_ids
+    for incoming in receive(path.parent.name, delivery):
+        assert not incoming.reuses_ids or incoming.entity_type in kind.reused_ids
 
 
 def test_every_variant_is_a_row_of_its_own_and_every_digit_is_kept() -> None:
@@ -121,6 +120,19 @@ def test_a_product_of_ids_only_has_no_price_and_one_without_a_currency_says_what
         HANDLERS["product"].rows_of({"variants": [{"id": 1}]}, lambda: SHOP)
     own = HANDLERS["product"].rows_of({"price": "1", "currency": "chf"}, Shop)
     assert own[0]["currency"] == "CHF"
+
+
+@pytest.mark.parametrize("attributes", [{}, {"published_at": None}, {"published_at": "0001-01-01T00:00:00Z"}])
+def test_a_releases_time_may_stand_in_its_meta(attributes: dict[str, Any]) -> None:
+    data = {"attributes": attributes, "meta": {"published_at": "2026-11-27T00:00:00Z"}}
+    published_at = HANDLERS["catalog-release"].rows_of(data, Shop)[0]["published_at"]
+    assert published_at is not None
+    assert published_at.isoformat() == "2026-11-27T00:00:00+00:00"
+
+
+def test_a_discounts_code_has_no_row_without_the_code() -> None:
+    with pytest.raises(NotProjectable, match="needs its code"):
+        HANDLERS["discount_code"].rows_of({"admin_graphql_api_id": "gid", "redeem_code": {"id": "gid"}}, Shop)
 
 
 def test_a_release_that_is_not_published_yet_has_no_time() -> None:

@@ -13,7 +13,7 @@ from app.errors import ContentTypeUnsupported
 from app.inbox.read import EntityUnknown, EventUnknown
 from app.models import ApiKey, Scope
 from app.web.api import described, idempotency
-from app.web.receive import is_json, receiver
+from app.web.receive import receiver
 
 _LOOKS = {"GET", "HEAD", "OPTIONS"}
 
@@ -37,7 +37,7 @@ def check_key() -> Response | None:
         limits.charge_failure(request.environ)
         raise
     g.key_name = g.key.name
-    if request.method not in _LOOKS and _has_body() and not is_json(request.mimetype):
+    if request.method not in _LOOKS and _has_body() and not _is_json(request.mimetype):
         raise ContentTypeUnsupported
     return idempotency.begin(g.key.id, reads=needed() is Scope.READ)
 
@@ -124,3 +124,7 @@ def require_all_sources() -> None:
     """
     if caller().source_ids is not None:
         raise keys.ScopeMissing("this needs a key that isn't limited to sources")
+
+
+def _is_json(mimetype: str) -> bool:
+    return mimetype == "application/json" or (mimetype.startswith("application/") and mimetype.endswith("+json"))

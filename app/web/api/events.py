@@ -13,14 +13,14 @@ from app.db import transaction
 from app.endpoints import FIRST_PARTY, Endpoint
 from app.errors import FieldInvalid, SourceUnknown
 from app.models import Scope
-from app.sources import Request, standard
+from app.sources import Request, fields, standard
 from app.web.api import asked, entry, idempotency, shapes
 from app.web.api.described import described
 from app.web.receive import answer_event, read_body, receiver
 
 blueprint = Blueprint("desk_events", __name__, url_prefix="/v1")
 blueprint.before_request(entry.check_key)
-_ID = {"type": "string", "minLength": 1, "maxLength": 512, "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]+$"}
+_ID = {"type": "string", "minLength": 1, "maxLength": 500, "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]+$"}
 _BODY = {
     "type": "object",
     "required": ["type", "data"],
@@ -72,7 +72,8 @@ def post_event() -> Response:
     endpoint = _endpoint(name)
     sent = Request({"webhook-id": external_id}, jsontext.dump(given), time.time())
     config = endpoint.config if isinstance(endpoint.config, standard.StandardConfig) else standard.StandardConfig()
-    incoming = standard.normalise(sent, (), config, endpoint.name)
+    fields.label(given.get("type"), "/type")
+    (incoming,) = standard.interpret(standard.open_(sent, (), config), sent, config, endpoint.name)
     return answer_event(door.take(endpoint, incoming, sent.received_at))
 
 

@@ -13,7 +13,18 @@ from app.models import Lead
 
 LaneName = Literal["high", "medium", "low"]
 StatusName = Literal["pending", "processing", "completed", "failed"]
-OutcomeName = Literal["applied", "stale", "superseded", "tombstoned", "expired", "unchanged", "dead", "quarantined"]
+OutcomeName = Literal[
+    "applied",
+    "stale",
+    "superseded",
+    "tombstoned",
+    "expired",
+    "unchanged",
+    "dead",
+    "quarantined",
+    "unmapped",
+    "duplicate",
+]
 ScopeName = Literal["read", "write", "admin"]
 ANY_OBJECT = {"type": "object"}
 
@@ -39,7 +50,8 @@ class Accepted(Shape):
     id: UUID
     status: StatusName
     outcome: OutcomeName | None
-    lane: LaneName
+    lane: LaneName | None
+    """Null where the event is unmapped."""
 
 
 class AcceptedOfBatch(Accepted):
@@ -68,7 +80,8 @@ class Event(Shape):
     entity_id: str
     operation: Literal["create", "update", "delete"]
     version: str | None
-    lane: LaneName
+    lane: LaneName | None
+    """Null where the event is unmapped."""
     priority: int
     score: int | None
     status: StatusName

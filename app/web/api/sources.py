@@ -44,6 +44,9 @@ class _Change(Body):
     enabled: Annotated[bool, Field(strict=True)] | None = None
     weight: Annotated[int, Field(ge=1, le=endpoints.MOST_WEIGHT), Whole] | None = None
     limit: _Limit | None = Field(default=None, description="null: as the settings say")
+    config: dict[str, Any] | None = Field(
+        default=None, description="options to change, such as mapping; null takes one away, the others stay"
+    )
 
 
 class _Rotate(Body):
@@ -91,7 +94,7 @@ def show_source(name: str) -> Response:
     "sources", {200: shapes.Source}, scope=Scope.ADMIN, body=_Change, problems={400, 404, 412}, headers={"If-Match"}
 )
 def change_source(name: str) -> Response:
-    """Switch a source on or off, or give it another weight or limit; what isn't named stays."""
+    """Switch a source on or off, or give it another weight, limit or options; what isn't named stays."""
     asked.no_query()
     change = asked.body(_Change)
     with transaction(receiver().resources.engine) as session:
@@ -101,6 +104,8 @@ def change_source(name: str) -> Response:
             endpoints.enable(session, name)
         if change.enabled is False:
             endpoints.switch_off(session, name)
+        if change.config is not None:
+            endpoints.configure(session, name, change.config)
         if change.weight is not None:
             endpoints.set_weight(session, name, change.weight)
         if "limit" in change.model_fields_set:

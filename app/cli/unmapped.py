@@ -1,0 +1,32 @@
+"""``tiercel events unmapped``: what verified senders sent and could not be read, by source, type and reason."""
+
+import click
+
+from app.cli import failed, show
+from app.cli.connect import read_settings, session
+from app.models import Outcome
+
+
+@click.command("unmapped", epilog="Example: tiercel events unmapped")
+@click.option("--source", help="Of this source.")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=100, show_default=True, help="How many groups.")
+@show.as_json
+def unmapped_command(source: str | None, limit: int, as_json: bool) -> None:
+    """Show verified deliveries that could not be read, grouped: how many, the newest, and one to look at.
+
+    Teach the source with its option "mapping" (tiercel sources configure), try it with tiercel sources test NAME
+    --file BODY, then release them: tiercel events release --outcome unmapped --source NAME --dry-run.
+    """
+    with session(read_settings()) as opened:
+        found = failed.by_reason(opened, limit, source=source, outcome=Outcome.UNMAPPED)
+    shown = [
+        {name: one[name] for name in ("source", "type", "reason", "count", "newest", "example_id")} for one in found
+    ]
+    if as_json:
+        show.json(shown)
+        return
+    columns = ("example", "source", "type", "reason", "count", "newest (UTC)")
+    show.table(
+        columns,
+        [(one["example_id"], one["source"], one["type"], one["reason"], one["count"], one["newest"]) for one in shown],
+    )

@@ -1,0 +1,100 @@
+"""From a verified request to the events that are stored: mapped where it can be read, unmapped where not. Pure."""
+
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from app.errors import BodyMalformed, FieldInvalid
+from app.inbox.ids import new_event_id
+from app.inbox.prepare import NewEvent, prepare
+from app.inbox.unmapped import unmapped
+from app.incoming import Incoming
+from app.lanes import Decision
+from app.sources import Kind, Request
+from app.sources.kind import Config, Delivery
+from app.sources.read import interpret
+
+UNREADABLE = (BodyMalformed, FieldInvalid)
+"""What reading a verified delivery raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mapper:
+    """What a source's verified requests are mapped with, as its options are now."""
+
+    source: str
+    source_id: int
+    revision: int
+    kind: Kind
+    config: Config
+    secrets: Sequence[str]
+    """Those that are valid, for redaction."""
+    decide: Callable[[Incoming, float], Decision]
+    """(event, its arrival in Unix seconds): its lane."""
+    skew_s: float
+    disabled: bool = False
+    """Whether the source is disabled, so that events are only kept."""
+    trace: str | None = None
+
+    def events(self, request: Request) -> tuple[list[NewEvent], bool]:
+        """Return the events of a request, and whether it is one of several.
+
+        Raises:
+            BodyTooLarge: there are too many. Nothing else is refused: what can't be read is unmapped.
+        """
+        try:
+            parts = self.kind.split(request, self.config)
+        except UNREADABLE as error:
+            return [self._unmapped(request, str(error), None, None)], False
+        if parts is None:
+            events = self._read(request, None)
+            return events, len(events) != 1
+        # Ids made in one millisecond have no order; where two events of a batch share a key, the first is to stand.
+        ids = sorted(new_event_id() for _ in parts)
+        read = (self._read(part, made) for part, made in zip(parts, ids, strict=True))
+        return [event for events in read for event in events], True
+
+    def prepared(self, incoming: Incoming, received_at: float, event_id: uuid.UUID | None = None) -> NewEvent:
+        """Return what is stored of an event in normal form."""
+        return prepare(
+            incoming,
+            self.decide(incoming, received_at),
+            event_id=event_id,
+            source_id=self.source_id,
+            revision=self.revision,
+            received_at=received_at,
+            skew_s=self.skew_s,
+            trace=self.trace,
+            disabled=self.disabled,
+        )
+
+    def _read(self, request: Request, event_id: uuid.UUID | None) -> list[NewEvent]:
+        """Return the events of one delivery; one that can't be read is unmapped as a whole."""
+        delivery = None
+        try:
+            delivery = self.kind.open(request, self.secrets, self.config)
+            reading = interpret(self.kind, delivery, request, self.config, self.source)
+            return [
+                self.prepared(incoming, request.received_at, None if number else event_id)
+                for number, incoming in enumerate(reading.events)
+            ]
+        except UNREADABLE as error:
+            return [self._unmapped(request, str(error), delivery, event_id)]
+
+    def _unmapped(
+        self, request: Request, reason: str, delivery: Delivery | None, event_id: uuid.UUID | None
+    ) -> NewEvent:
+        return unmapped(
+            request,
+            reason,
+            kind=self.kind,
+            config=self.config,
+            secrets=self.secrets,
+            source=self.source,
+            source_id=self.source_id,
+            revision=self.revision,
+            delivery=delivery,
+            event_id=event_id,
+            trace=self.trace,
+            disabled=self.disabled,
+        )

@@ -1,0 +1,118 @@
+"""Unmapped events: what a verified sender sent and could not be read, kept as it came until it is released. Pure."""
+
+import base64
+import hashlib
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from app.errors import BodyMalformed
+from app.inbox.ids import new_event_id
+from app.inbox.prepare import Held, NewEvent, Raw
+from app.inbox.schedule import Schedule
+from app.incoming import Incoming, JsonObject, JsonValue, Operation
+from app.jsontext import digest, dump, parse_leniently
+from app.lanes import Decision
+from app.models import Lane, Outcome
+from app.sources import Kind, Request
+from app.sources.kind import Config, Delivery
+from app.sources.redaction import redact_bytes, redact_text
+
+TYPE = "event.unmapped"
+"""Of events whose sender's own type can't be read either."""
+ENTITY_TYPE = "event"
+_MOST_REASON = 500
+_MOST_HEADER = 1_000
+_DECISION = Decision(Lane.LOW, 0, ("unmapped",))
+
+
+def unmapped(  # noqa: PLR0913  # one event's facts
+    request: Request,
+    reason: str,
+    *,
+    kind: Kind,
+    config: Config,
+    secrets: Sequence[str],
+    source: str,
+    source_id: int,
+    revision: int,
+    delivery: Delivery | None = None,
+    event_id: uuid.UUID | None = None,
+    trace: str | None = None,
+    disabled: bool = False,
+) -> NewEvent:
+    """Return what store keeps of a verified request that can't be read: the body as it came, but for the secrets.
+
+    ``reason`` says what can't be read, with a pointer to it; ``delivery`` is the request as far as it could be parsed.
+    The event is an entity of its own. It has a key of its own kind, so that the delivery's own key stays free for
+    what it will be read as.
+    """
+    event_id = event_id or new_event_id()
+    received = hashlib.sha256(request.body).digest()
+    headers = kept_headers(request.headers, kind, config, secrets)
+    body = redact_bytes(request.body, secrets)
+    payload = dump(as_json(body))
+    # What isn't signed must not make the same body new: then the delivery has a key over its content.
+    known = None if delivery is None else delivery.content_key or delivery.key
+    key = digest(["unmapped", [received.hex(), headers] if known is None else known])
+    incoming = Incoming(
+        source=source,
+        external_id=key.hex(),
+        type=(delivery and delivery.type) or TYPE,
+        entity_type=ENTITY_TYPE,
+        entity_id=str(event_id),
+        operation=Operation.UPDATE,
+        version=None,
+        payload={},
+    )
+    return NewEvent(
+        id=event_id,
+        source_id=source_id,
+        revision=revision,
+        keys=(key,),
+        fingerprint=received,
+        payload=payload.decode(),
+        incoming=incoming,
+        decision=_DECISION,
+        received_at=datetime.fromtimestamp(request.received_at, UTC),
+        version=Decimal(int(request.received_at * 1_000_000)) / 1_000_000,
+        held=Held(Outcome.UNMAPPED, redact_text(reason, secrets)[:_MOST_REASON]),
+        final=False,
+        schedule=Schedule(),
+        trace=trace,
+        raw=Raw(headers, body, received),
+        while_disabled=disabled,
+    )
+
+
+def as_json(body: bytes) -> JsonValue:
+    """Return a body as JSON: what it holds, or ``{"raw": "<base64>"}`` where it isn't JSON."""
+    try:
+        return parse_leniently(body)[0]
+    except BodyMalformed:
+        raw: JsonObject = {"raw": base64.b64encode(body).decode()}
+        return raw
+
+
+def kept_headers(headers: Mapping[str, str], kind: Kind, config: Config, secrets: Sequence[str]) -> dict[str, str]:
+    """Return the headers that say something about an event, redacted and cut to what a header reasonably holds."""
+    named = {getattr(config, option) for option in kind.header_options} | {"content-type"}
+    exact = named | {name for name in kind.headers if not name.endswith("*")}
+    beginnings = tuple(name[:-1] for name in kind.headers if name.endswith("*"))
+    found = {
+        name: value
+        for name, value in headers.items()
+        if (name in exact or (beginnings and name.startswith(beginnings))) and not _signs(name)
+    }
+    return {name: redact_text(_clean(value), secrets)[:_MOST_HEADER] for name, value in sorted(found.items())}
+
+
+def _signs(name: str) -> bool:
+    """Tell whether a header carries a signature or a secret rather than a meaning."""
+    return any(word in name for word in ("signature", "hmac", "secret", "token", "authorization"))
+
+
+def _clean(value: str) -> str:
+    # A header is bytes that WSGI hands over as Latin-1; jsonb holds neither a NUL nor half a surrogate pair.
+    return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")

@@ -98,21 +98,21 @@ class Dispatcher:
     def step(self) -> float:
         """Do everything that is due now; return the seconds until the next step at the latest."""
         settings = self.resources.settings
-        pulse = time.monotonic() >= self._pulse_at
-        if pulse:
+        beats = time.monotonic() >= self._pulse_at
+        if beats:
             self._pulse_at = time.monotonic() + _PULSE_S
             self._count()
             self._tally()
             measures.sample(self.resources.connections)
         with work(self.resources.engine) as session:
             expired = due.expire_leases(session, settings.max_attempts)
-            if pulse:
+            if beats:
                 deadlines.expire(session)
                 deadlines.promote(session, settings.deadline_near_s)
             loads = due.loads(session)
         self._done.update({(lane, Step.LEASE_EXPIRED): count for lane, count in expired.items()})
-        behind = [self._serve(load, pulse=pulse) for load in loads]
-        if pulse and self._broker_up and not any(behind):
+        behind = [self._serve(load, beats=beats) for load in loads]
+        if beats and self._broker_up and not any(behind):
             self._release_replays()
         if any(behind):
             return _BUSY_STEP_S if self._broker_up else settings.dispatch_interval_s
@@ -153,7 +153,7 @@ class Dispatcher:
             self._shown_at = time.monotonic()
             pulse.write(Pulse("dispatcher"))
 
-    def _serve(self, load: LaneLoad, *, pulse: bool) -> bool:
+    def _serve(self, load: LaneLoad, *, beats: bool) -> bool:
         """Fill one lane's window; tell whether due events are still behind it."""
         lane, window = load.lane, self.window(load.lane)
         room = max(0, window - load.out)
@@ -170,7 +170,7 @@ class Dispatcher:
             self._reserve.look(behind=behind or not few, out=load.out, given=len(taken), now=time.monotonic())
         is_open = self._broker_up and not behind and few and at_most is None
         is_open = is_open and max(load.out_by_source.values(), default=0) < window * _CROWDED
-        if pulse or self._written.get(lane) != (is_open, window):
+        if beats or self._written.get(lane) != (is_open, window):
             with work(self.resources.engine) as session:
                 drain = self._drain.get(lane, 0.0)
                 due.set_lane(session, load, is_open=is_open, window=window, drain_per_s=drain, workers=workers)

@@ -30,4 +30,4 @@ EXPOSE 8000
 # Of the receiver, which is what the image runs when nothing else is said.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f'http://127.0.0.1:{os.environ.get(\"PORT\", 8000)}/livez', timeout=2)"]
-CMD ["gunicorn", "--config", "config/gunicorn.py", "app.wsgi:flask_app"]
+CMD ["gunicorn", "--config", "app/gunicorn_conf.py", "app.wsgi:flask_app"]

@@ -72,7 +72,7 @@ def running(
 def served(flask_app: str) -> Iterator[tuple[int, int]]:
     """Serve a Flask application as the receiver is served; yields its pid and port."""
     port = free_port()
-    command = [program("gunicorn"), "--config", "config/gunicorn.py", flask_app]
+    command = [program("gunicorn"), "--config", "app/gunicorn_conf.py", flask_app]
     with running([command], lambda: is_open(port), {"PORT": str(port)}) as (pid,):
         # The port is open before the processes behind it are there.
         time.sleep(1.0)

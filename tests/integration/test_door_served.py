@@ -29,7 +29,7 @@ def url(inbox: Inbox, services: dict[str, str]) -> Iterator[str]:
     port = str(free_port())
     own = {"PORT": port, "WEB_PROCESSES": "1", "WEB_THREADS": "8", "STORE_TIMEOUT_S": "20"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "--config", "config/gunicorn.py", "app.wsgi:flask_app"],
+        [sys.executable, "-m", "gunicorn", "--config", "app/gunicorn_conf.py", "app.wsgi:flask_app"],
         cwd=ROOT,
         env={**os.environ, **services, **own},
     )

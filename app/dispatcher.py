@@ -20,18 +20,19 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 
-from app import measures, pulse, tracing
+from app import measures, tracing
 from app.bare import work
+from app.coordination import heartbeat_file
+from app.coordination.heartbeat_file import Pulse
+from app.coordination.leader_election import POLL_S, Heartbeat, Role, Standby
 from app.db import database_errors
 from app.errors import Busy, TiercelError, Unavailable
 from app.inbox import ages, deadlines, due, kpis, replays, tally
 from app.inbox.due import LaneLoad
 from app.inbox.tally import Step
 from app.inbox.wake import CHANNEL
-from app.leader import POLL_S, Heartbeat, Role, Standby
 from app.models import Lane
 from app.pointers import Dispatch
-from app.pulse import Pulse
 from app.refill import Refill
 from app.reserve import Reserve
 from app.resources import Resources
@@ -131,9 +132,9 @@ class Dispatcher:
     def _lead(self) -> None:
         standby = Standby(self.resources.engine, Role.DISPATCHER)
         try:
-            pulse.write(Pulse("dispatcher"))
+            heartbeat_file.write(Pulse("dispatcher"))
             while standby.step() is None:
-                pulse.write(Pulse("dispatcher"))
+                heartbeat_file.write(Pulse("dispatcher"))
                 if self.stopping.wait(POLL_S):
                     return
             _LOG.info("this dispatcher leads", action="dispatcher_leads")
@@ -151,7 +152,7 @@ class Dispatcher:
     def _show_pulse(self) -> None:
         if time.monotonic() >= self._shown_at + _PULSE_S:
             self._shown_at = time.monotonic()
-            pulse.write(Pulse("dispatcher"))
+            heartbeat_file.write(Pulse("dispatcher"))
 
     def _serve(self, load: LaneLoad, *, beats: bool) -> bool:
         """Fill one lane's window; tell whether due events are still behind it."""

@@ -10,9 +10,9 @@ from redis.exceptions import RedisError
 from sqlalchemy import Engine, QueuePool, text
 
 from app.broker import Publisher
+from app.coordination.entity_locks import EntityLocks
 from app.db import make_engine, transaction
 from app.errors import TiercelError
-from app.locks import EntityLocks
 from config.settings import Settings
 
 

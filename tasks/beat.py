@@ -10,11 +10,11 @@ import structlog
 from celery.beat import ScheduleEntry, Scheduler, SchedulingError
 from sqlalchemy import Connection, Engine, text
 
-from app import pulse
+from app.coordination import heartbeat_file
+from app.coordination.heartbeat_file import Pulse
+from app.coordination.leader_election import POLL_S, STALE_S, Role, Standby
 from app.db import database_errors, make_engine
 from app.errors import TiercelError
-from app.leader import POLL_S, STALE_S, Role, Standby
-from app.pulse import Pulse
 from config.settings import settings
 
 _LOG = structlog.get_logger()
@@ -43,7 +43,7 @@ class LeadingScheduler(Scheduler):
 
     def tick(self, *words: Any, **options: Any) -> float:
         """Start what is due, if this beat leads; return the seconds until the next look."""
-        pulse.write(Pulse("beat"))
+        heartbeat_file.write(Pulse("beat"))
         try:
             took = self._standby.step()
             if took is None:

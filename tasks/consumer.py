@@ -11,8 +11,8 @@ from celery import bootsteps
 from celery.worker import state
 from celery.worker.consumer import Consumer
 
-from app import pulse
-from app.pulse import Pulse
+from app.coordination import heartbeat_file
+from app.coordination.heartbeat_file import Pulse
 
 _RECONNECT_S = 1
 _PULSE_S = 1.0
@@ -52,7 +52,7 @@ class ShowPulse(bootsteps.StartStopStep):
         now = time.monotonic()
         ids = {request.id for request in list(state.reserved_requests)}
         self._held = {request_id: self._held.get(request_id, now) for request_id in ids}
-        pulse.write(
+        heartbeat_file.write(
             Pulse(
                 name=next(iter(parent.app.amqp.queues.consume_from), "worker"),
                 taken=sum(state.total_count.values()),

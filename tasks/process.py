@@ -9,11 +9,11 @@ import structlog
 
 from app import tracing
 from app.bare import statement, work
+from app.coordination.entity_locks import Held
 from app.errors import TiercelError
 from app.inbox import claim as inbox
 from app.inbox import due
 from app.inbox.claim import NOTHING_MORE, Behind, Claim, Waiting
-from app.locks import Held
 from app.messages import PER_MESSAGE
 from app.models import Lane
 from app.pointers import Pointer

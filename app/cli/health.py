@@ -7,14 +7,14 @@ from contextlib import suppress
 
 import click
 
-from app import liveness, pulse
 from app.broker import Publisher
 from app.cli.connect import opened, read_settings
 from app.cli.groups import Group
-from app.liveness import Judge
+from app.coordination import heartbeat_file, liveness
+from app.coordination.heartbeat_file import Pulse
+from app.coordination.liveness import Judge
 from app.messages import queue_name
 from app.models import Lane
-from app.pulse import Pulse
 from config.settings import Settings
 
 _LOOK_EVERY_S = 1.0
@@ -43,7 +43,7 @@ def worker(lane: str, watch: float, end: bool) -> None:
     with Publisher(settings.broker_url, settings.broker_queue_type) as publisher:
         while True:
             queues = liveness.ready(publisher)
-            pulses = pulse.read(queue_name(wanted))
+            pulses = heartbeat_file.read(queue_name(wanted))
             waiting = None if queues is None else queues[wanted]
             found = [(one, judge.worker(one, waiting, time.monotonic())) for one in pulses]
             wrong = {one.pid: (one, reason) for one, reason in found if reason}
@@ -70,7 +70,7 @@ def beat(end: bool) -> None:
 def _look_at(name: str, settings: Settings, *, end: bool) -> None:
     with opened(settings) as engine:
         reachable = liveness.answers(engine)
-    pulses = pulse.read(name)
+    pulses = heartbeat_file.read(name)
     now = time.monotonic()
     # One look only: what it remembers from before is that the database answered all the time.
     found = [(one, Judge(_reachable_since=one.at).looper(one, reachable=reachable, now=now)) for one in pulses]

@@ -12,7 +12,7 @@ from amqp.exceptions import AMQPError
 from kombu import Connection
 from kombu.exceptions import KombuError
 
-from app.leader import Role
+from app.coordination.leader_election import Role
 
 _TIMEOUT_S = 2.0
 

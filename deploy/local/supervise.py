@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Event, Thread
 
-from app import liveness, pulse
 from app.broker import Publisher
+from app.coordination import heartbeat_file, liveness
+from app.coordination.liveness import Judge
 from app.db import make_engine
-from app.liveness import Judge
 from app.messages import queue_name
 from app.models import Lane
 from config.settings import Settings
@@ -103,8 +103,8 @@ def look(judge: Judge, queues: Mapping[Lane, int] | None, *, reachable: bool) ->
     found = [
         (one.pid, judge.worker(one, None if queues is None else queues[lane], now))
         for lane in Lane
-        for one in pulse.read(queue_name(lane))
+        for one in heartbeat_file.read(queue_name(lane))
     ]
-    loops = [one for name in ("dispatcher", "beat") for one in pulse.read(name)]
+    loops = [one for name in ("dispatcher", "beat") for one in heartbeat_file.read(name)]
     found += [(one.pid, judge.looper(one, reachable=reachable, now=now)) for one in loops]
     return [(pid, reason) for pid, reason in found if reason]

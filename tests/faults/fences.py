@@ -170,7 +170,7 @@ FENCES: tuple[Fence, ...] = (
     ),
     Fence(
         "a frozen leader is replaced",
-        "app/leader.py",
+        "app/coordination/leader_election.py",
         "if frozen is not None and frozen == self._suspect:",
         "if False:",
         _in("integration/test_leader", "test_a_leader_that_gives_no_sign_of_life_is_replaced"),

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from kombu import Connection
 
-from app import liveness, pulse
-from app.liveness import SILENT_S, Judge
+from app.coordination import heartbeat_file, liveness
+from app.coordination.heartbeat_file import Pulse
+from app.coordination.liveness import SILENT_S, Judge
 from app.messages import queue_name
 from app.models import Lane
-from app.pulse import Pulse
 from app.resources import Resources
 from config.settings import Settings
 from deploy.local.supervise import Watcher, look
@@ -36,17 +36,17 @@ def sleeper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[subproc
 
 def silent(name: str, process: subprocess.Popen[bytes], ago_s: float = SILENT_S + 1) -> Pulse:
     written = Pulse(name, pid=process.pid, at=time.monotonic() - ago_s)
-    pulse.write(written)
+    heartbeat_file.write(written)
     return written
 
 
 def test_a_pulse_is_read_until_its_process_is_gone(sleeper: subprocess.Popen[bytes]) -> None:
     silent("beat", sleeper)
-    assert [one.pid for one in pulse.read("beat")] == [sleeper.pid]
-    assert pulse.read("dispatcher") == []
+    assert [one.pid for one in heartbeat_file.read("beat")] == [sleeper.pid]
+    assert heartbeat_file.read("dispatcher") == []
     sleeper.kill()
     sleeper.wait()
-    assert pulse.read("beat") == []
+    assert heartbeat_file.read("beat") == []
 
 
 def test_a_pulse_of_an_earlier_process_with_this_pid_is_forgotten(
@@ -55,20 +55,20 @@ def test_a_pulse_of_an_earlier_process_with_this_pid_is_forgotten(
     silent("beat", sleeper)
     (path,) = (tmp_path / "pulse").iterdir()
     path.write_text(path.read_text().replace('"born":"', '"born":"7'))
-    assert pulse.read("beat") == []
+    assert heartbeat_file.read("beat") == []
     assert not path.exists()
 
 
 def test_what_cannot_be_read_is_nobodys(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
     (tmp_path / "pulse").mkdir()
     (tmp_path / "pulse" / "beat-7").write_text("half a ")
-    assert pulse.read("beat") == []
+    assert heartbeat_file.read("beat") == []
 
 
 def test_where_the_home_cannot_be_written_the_temporary_folder_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIERCEL_HOME", "/nowhere/at/all")
-    pulse.write(Pulse("beat"))
-    assert [one.pid for one in pulse.read("beat")] == [os.getpid()]
+    heartbeat_file.write(Pulse("beat"))
+    assert [one.pid for one in heartbeat_file.read("beat")] == [os.getpid()]
 
 
 @pytest.mark.parametrize("name", ["dispatcher", "beat"])

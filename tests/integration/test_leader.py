@@ -11,9 +11,9 @@ from celery import Celery
 from celery.beat import ScheduleEntry, SchedulingError
 from sqlalchemy import Engine
 
+from app.coordination.leader_election import Heartbeat, Role, Standby
 from app.dispatcher import Dispatcher
 from app.errors import TiercelError, Unavailable
-from app.leader import Heartbeat, Role, Standby
 from app.models import Lane
 from app.resources import Resources
 from config.settings import Settings

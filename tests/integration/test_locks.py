@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from app.locks import EntityLocks, Held, Lock
+from app.coordination.entity_locks import EntityLocks, Held, Lock
 from config.settings import Settings
 
 

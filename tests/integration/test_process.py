@@ -13,6 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.bare import work
+from app.coordination.entity_locks import Held
 from app.db import transaction
 from app.errors import ClaimLost, Permanent
 from app.handlers import HANDLERS
@@ -21,7 +22,6 @@ from app.handlers.registry import Handler
 from app.inbox import due, finish
 from app.inbox.claim import Claim, claim
 from app.incoming import JsonObject
-from app.locks import Held
 from app.models import Event, Outcome, Price, Status
 from app.pointers import Pointer
 from app.resources import Resources

@@ -10,13 +10,13 @@ from celery.exceptions import SoftTimeLimitExceeded
 from structlog.testing import capture_logs
 
 from app.bare import work
+from app.coordination.entity_locks import Held
 from app.errors import ClaimLost
 from app.handlers import HANDLERS
 from app.handlers.registry import Handler, NotProjectable
 from app.inbox import claim, due, finish
 from app.inbox.claim import Claim
 from app.incoming import JsonObject
-from app.locks import Held
 from app.models import Outcome, Price, Status
 from app.pointers import Pointer
 from app.resources import Resources

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.liveness import BLIND_S, HELD_S, SILENT_S, TAKES_NOTHING_S, Judge
-from app.pulse import Pulse
+from app.coordination.heartbeat_file import Pulse
+from app.coordination.liveness import BLIND_S, HELD_S, SILENT_S, TAKES_NOTHING_S, Judge
 from deploy.local.errors import CannotStart
 from deploy.local.supervise import QUICK_S, TRIES, Restarts
 

@@ -13,9 +13,9 @@ from sqlalchemy import Engine, text
 
 from app.bare import statement
 from app.broker import Publisher
+from app.coordination.heartbeat_file import Pulse
 from app.errors import TiercelError
 from app.models import Lane
-from app.pulse import Pulse
 
 TAKES_NOTHING_S = 5.0
 """How long a queue may be seen not empty while an idle worker takes nothing from it."""

@@ -1,0 +1,1 @@
+"""Coordination between processes: leader election, entity locks, heartbeats, liveness."""

@@ -21,11 +21,11 @@ from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 
 from app import measures, tracing
-from app.bare import work
 from app.coordination import heartbeat_file
 from app.coordination.heartbeat_file import Pulse
 from app.coordination.leader_election import POLL_S, Heartbeat, Role, Standby
-from app.db import database_errors
+from app.db.engine import database_errors
+from app.db.pipeline import work
 from app.errors import Busy, TiercelError, Unavailable
 from app.inbox import ages, deadlines, due, kpis, replays, tally
 from app.inbox.due import LaneLoad

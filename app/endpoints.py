@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app import audit
 from app.audit import Action
-from app.bare import Executor
+from app.db.pipeline import Executor
 from app.errors import ConfigInvalid, SourceUnknown
 from app.models import Source
 from app.sources import KINDS, Kind

@@ -15,7 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy import Engine, text
 
 from app import measures
-from app.db import transaction
+from app.db.engine import transaction
 from app.errors import TiercelError
 from app.inbox import tally
 from app.inbox.tally import Measured

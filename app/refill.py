@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from app.bare import Executor
 from app.broker import MAX_PRIORITY
+from app.db.pipeline import Executor
 from app.fairness import Turns
 from app.inbox import due
 from app.inbox.due import LaneLoad

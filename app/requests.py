@@ -17,7 +17,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from app import endpoints
-from app.db import transaction
+from app.db.engine import transaction
 from app.errors import Rejected
 from app.inbox import erase
 from app.models import RequestKind, RequestStatus, SenderRequest, Source

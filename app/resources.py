@@ -11,7 +11,7 @@ from sqlalchemy import Engine, QueuePool, text
 
 from app.broker import Publisher
 from app.coordination.entity_locks import EntityLocks
-from app.db import make_engine, transaction
+from app.db.engine import make_engine, transaction
 from app.errors import TiercelError
 from config.settings import Settings
 

@@ -20,7 +20,7 @@ import requests
 import yaml
 
 from app import endpoints
-from app.db import transaction
+from app.db.engine import transaction
 from bench.children import ROOT, free_port, running
 from bench.events import Stream
 from bench.faults import FAULTS, Fault, Plant

@@ -10,7 +10,7 @@ from decimal import Decimal
 import psycopg2
 from sqlalchemy import make_url, text
 
-from app.db import transaction
+from app.db.engine import transaction
 from app.inbox.store import store
 from app.inbox.unmapped import unmapped
 from app.incoming import Clock, Version

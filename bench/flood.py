@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
-from app.bare import work
-from app.db import transaction
+from app.db.engine import transaction
+from app.db.pipeline import work
 from app.models import Lane
 from bench.inject import Injector, copies, injector, made
 from bench.latency import Spread, event_body, spread

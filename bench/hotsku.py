@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import text
 
-from app.db import transaction
+from app.db.engine import transaction
 from bench.load import fire, request_bytes
 from bench.target import NotRunning, Sender, find_target, senders
 

@@ -11,8 +11,8 @@ from time import time
 from sqlalchemy import Engine, text
 
 from app import endpoints
-from app.bare import Executor, work
-from app.db import transaction
+from app.db.engine import transaction
+from app.db.pipeline import Executor, work
 from app.inbox.prepare import prepare
 from app.inbox.store import store
 from app.incoming import Clock, Incoming, JsonObject, Operation, Version

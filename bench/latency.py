@@ -21,7 +21,7 @@ from rich.table import Table
 from sqlalchemy import func, select
 from standardwebhooks import Webhook
 
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import Event, Lane, Outcome, Source, Status
 from bench.load import Shot, fire, request_bytes
 from bench.target import NotRunning, Sender, Target, find_target, senders

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from rich.console import Console
 from rich.table import Table
 
-from app.db import make_engine
+from app.db.engine import make_engine
 from app.endpoints import Endpoint, Limit
 from app.models import Lane
 from app.sources import KINDS

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Engine, TextClause
 
-from app.bare import _prepared
+from app.db.pipeline import _prepared
 from app.handlers.writes import _make_entities, _record_facts, _record_leads, _typed, _write_entities
 from app.models.typed import Owned
 from bench.target import find_target
@@ -34,7 +34,7 @@ _HEAD = """# Plans
 How PostgreSQL carries out each statement of an event's way; `python -m bench.plans` beside a running `make up` writes
 this. They are prepared once a connection and planned for any parameters
 ([decision 11](decisions/0011-bare-connections-on-the-hot-path.md)), with plans that read a whole table switched off
-(`app/db.py`): the planner's figures of a queue are always old.
+(`app/db/engine.py`): the planner's figures of a queue are always old.
 `tests/integration/test_plans.py` holds each of them to indexes, on tables of 0 to 300 rows.
 """
 

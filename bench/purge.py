@@ -19,9 +19,9 @@ from rich.table import Table
 from sqlalchemy import Engine, text
 
 from app import endpoints
-from app.bare import work
 from app.cli.db import alembic_config
-from app.db import make_engine, transaction
+from app.db.engine import make_engine, transaction
+from app.db.pipeline import work
 from app.inbox.prepare import NewEvent, prepare
 from app.inbox.store import store
 from app.incoming import Incoming, Operation, Version

@@ -11,7 +11,7 @@ import time
 from sqlalchemy import text
 
 from app import keys
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import Lane, Scope
 from bench.inject import injector, many
 from bench.target import NotRunning, find_target

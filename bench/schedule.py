@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
 
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import Lane
 from bench.inject import injector, made
 from bench.latency import spread

@@ -14,7 +14,7 @@ from typing import Any, Self
 from sqlalchemy import Engine
 
 from app import endpoints, keys
-from app.db import make_engine, transaction
+from app.db.engine import make_engine, transaction
 from app.errors import TiercelError
 from app.models import Scope
 from app.sources import KINDS

@@ -19,7 +19,7 @@ from tenacity import (
 )
 
 from app import tracing
-from app.bare import statement, work
+from app.db.pipeline import statement, work
 from app.errors import Busy, ClaimLost, TiercelError, Transient, Unavailable
 from app.handlers import HANDLERS, handler_for
 from app.handlers.apply import Applied, Fenced, apply

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, text
 from app.coordination import heartbeat_file
 from app.coordination.heartbeat_file import Pulse
 from app.coordination.leader_election import POLL_S, STALE_S, Role, Standby
-from app.db import database_errors, make_engine
+from app.db.engine import database_errors, make_engine
 from app.errors import TiercelError
 from config.settings import settings
 

@@ -4,7 +4,7 @@ import time
 
 from sqlalchemy import TextClause, text
 
-from app.bare import SOON, work
+from app.db.pipeline import SOON, work
 from app.resources import Resources
 from config.settings import Settings
 

@@ -8,8 +8,8 @@ from collections.abc import Set as AbstractSet
 import structlog
 
 from app import tracing
-from app.bare import statement, work
 from app.coordination.entity_locks import Held
+from app.db.pipeline import statement, work
 from app.errors import TiercelError
 from app.inbox import claim as inbox
 from app.inbox import due

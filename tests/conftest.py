@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from xdist.scheduler import LoadFileScheduling
 
 from app.cli.db import alembic_config
-from app.db import make_engine
+from app.db.engine import make_engine
 from app.models import Base
 from app.resources import Resources
 from app.vault import Vault

@@ -7,7 +7,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from app import keys
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import Scope
 from tests.factories import Inbox
 

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
 from app import endpoints
-from app.db import transaction
+from app.db.engine import transaction
 from app.inbox.prepare import NewEvent, prepare
 from app.inbox.store import Stored, store
 from app.incoming import Incoming, JsonObject, Operation, Version

@@ -18,7 +18,7 @@ from app.cli.connect import opened
 from app.cli.db import alembic_config
 from app.cli.state import Check, State
 from app.coordination.entity_locks import EntityLocks
-from app.db import database_errors, transaction
+from app.db.engine import database_errors, transaction
 from app.errors import TiercelError
 from app.inbox import read
 from app.messages import queue_name

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app.audit import acting
 from app.cli.policygiven import author
-from app.db import make_engine, transaction
+from app.db.engine import make_engine, transaction
 from app.errors import Permanent
 from config.logs import configure_logs
 from config.settings import Settings, SettingsInvalid, load_settings
@@ -49,7 +49,7 @@ def opened(settings: Settings, *, pool_size: int = 1, statement_timeout_ms: int 
 
 @contextmanager
 def session(settings: Settings) -> Iterator[Session]:
-    """Open a session in one transaction, committed at the end. Raises what ``app.db.transaction`` raises."""
+    """Open a session in one transaction, committed at the end. Raises what ``app.db.engine.transaction`` raises."""
     with opened(settings) as engine, transaction(engine) as opened_session:
         acting(opened_session, author())
         yield opened_session

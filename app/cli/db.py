@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 from app.cli.connect import opened, read_settings
 from app.cli.groups import Group
-from app.db import database_errors
+from app.db.engine import database_errors
 from app.errors import Permanent
 
 _MIGRATIONS = Path(__file__).parents[2] / "migrations"

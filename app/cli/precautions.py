@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from sqlalchemy import Engine, func, or_, select, text
 
 from app.cli.state import Check, State
-from app.db import transaction
+from app.db.engine import transaction
 from app.errors import TiercelError
 from app.models import ApiKey, Base, Scope
 from config.settings import Settings, tiercel_home

@@ -6,7 +6,7 @@ import click
 
 from app.cli import policygiven, show
 from app.cli.connect import opened, read_settings, session
-from app.db import transaction
+from app.db.engine import transaction
 from app.lanes import Compiled
 from app.models import Lane
 from app.priorities import shown, versions

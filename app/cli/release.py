@@ -17,7 +17,7 @@ from app.cli import filters, given, show
 from app.cli.connect import opened, read_settings
 from app.cli.policygiven import author
 from app.cli.whoami import whoami
-from app.db import transaction
+from app.db.engine import transaction
 from app.errors import ConfigInvalid
 from app.inbox import release
 from app.inbox.mapper import Mapper

@@ -14,7 +14,7 @@ from app.cli import given, show
 from app.cli.connect import opened, read_settings
 from app.cli.given import Moment
 from app.cli.policygiven import author
-from app.db import transaction
+from app.db.engine import transaction
 from app.inbox.reprioritise import Move, Wanted, matching, reprioritise_all
 from app.models import Lane
 

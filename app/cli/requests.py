@@ -11,7 +11,7 @@ from app.cli import given, show
 from app.cli.connect import opened, read_settings, session
 from app.cli.groups import Group
 from app.cli.policygiven import author
-from app.db import transaction
+from app.db.engine import transaction
 from app.requests import OPEN, Wanted
 
 

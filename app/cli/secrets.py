@@ -9,7 +9,7 @@ from app.cli import show
 from app.cli.connect import opened, read_settings
 from app.cli.groups import Group
 from app.cli.policygiven import author
-from app.db import transaction
+from app.db.engine import transaction
 from app.vault import Vault
 
 

@@ -15,7 +15,7 @@ from app.cli import bodies, given, show, tryout
 from app.cli.bodies import Wanted
 from app.cli.connect import opened, read_settings
 from app.cli.send import known, post, target_of
-from app.db import transaction
+from app.db.engine import transaction
 from app.errors import TiercelError
 from app.inbox import read
 from app.models import Event, Outcome, Status

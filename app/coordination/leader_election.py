@@ -16,8 +16,8 @@ import structlog
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.bare import work
-from app.db import database_errors
+from app.db.engine import database_errors
+from app.db.pipeline import work
 from app.errors import TiercelError, Unavailable
 
 _LOG = structlog.get_logger()

@@ -11,9 +11,9 @@ from amqp.exceptions import AMQPError
 from kombu.exceptions import KombuError
 from sqlalchemy import Engine, text
 
-from app.bare import statement
 from app.broker import Publisher
 from app.coordination.heartbeat_file import Pulse
+from app.db.pipeline import statement
 from app.errors import TiercelError
 from app.models import Lane
 

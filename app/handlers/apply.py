@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from app.bare import Executor
+from app.db.pipeline import Executor
 from app.handlers import handler_for, requests, writes
 from app.handlers.gate import Position, State, Verdict, judge
 from app.handlers.registry import NotedRows, NotProjectable, Row, Shop

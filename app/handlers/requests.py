@@ -12,7 +12,7 @@ import orjson
 import structlog
 from sqlalchemy import text
 
-from app.bare import LATER, Executor
+from app.db.pipeline import LATER, Executor
 from app.incoming import JsonObject, JsonValue, StoredEvent
 from app.models import RequestKind
 

@@ -11,13 +11,13 @@ from typing import Any
 from sqlalchemy import TextClause, text
 from sqlalchemy.dialects import postgresql
 
-from app.bare import LATER, Executor
+from app.db.pipeline import LATER, Executor
+from app.db.recordset import packed
 from app.handlers import handler_for, projections
 from app.handlers.gate import State
 from app.handlers.registry import Row
 from app.incoming import Completeness, JsonValue, Operation, StoredEvent
 from app.models import Entity, Fact, Lead, Owned
-from app.packed import packed
 
 Owner = tuple[int, str, str]
 """An entity's key: source, type and id."""

@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from app.bare import Executor
+from app.db.pipeline import Executor
 
 # A probe in event_lane_due_idx (hence status + 0), and what is out: about a window's worth of rows through
 # event_out_idx, however many wait behind them. Its age is its own, not its pointer's: one that is published again and

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from app.bare import AHEAD, SOON, Executor
+from app.db.pipeline import AHEAD, SOON, Executor
 from app.inbox.wake import wake
 from app.models import Lane
 from app.pointers import Dispatch, Pointer

@@ -6,7 +6,7 @@ event has waited, so nothing lifts a log into the high lane.
 
 from sqlalchemy import text
 
-from app.bare import Executor
+from app.db.pipeline import Executor
 
 # A campaign's end ends what would still do something for it: states of other things, and its own triggers. It ends no
 # fact of anything else (a lead or a redemption has happened), no delete, and nothing that tells about the campaign

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Row, text
 
-from app.bare import Executor
+from app.db.pipeline import Executor
 from app.inbox.wake import wake
 from app.models import Lane
 from app.pointers import Dispatch, Pointer

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from sqlalchemy import text
 
-from app.bare import Executor
+from app.db.pipeline import Executor
 from app.inbox.unmapped import ENTITY_TYPE
 from app.models import Base, Owned
 

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 from sqlalchemy import TextClause, text
 
-from app.bare import LAST, SOON, Executor
+from app.db.pipeline import LAST, SOON, Executor
+from app.db.recordset import packed
 from app.errors import ClaimLost
 from app.handlers.apply import Applied, Fenced
 from app.handlers.gate import Position, State
@@ -16,7 +17,6 @@ from app.inbox.claim import Claim
 from app.inbox.deadlines import EXPIRED
 from app.incoming import Completeness, Operation, StoredEvent
 from app.models import Outcome, Status
-from app.packed import packed
 
 # What a sampled event's spans tell; the others ask for none of it.
 TRACED = """json_build_object(

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.bare import Executor
+from app.db.pipeline import Executor
 from app.models import Lane
 
 OBJECTIVES_S: dict[Lane, float] = {Lane.HIGH: 5.0, Lane.MEDIUM: 60.0, Lane.LOW: 600.0}

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from sqlalchemy import text
 
-from app.bare import Executor
+from app.db.pipeline import Executor
+from app.db.recordset import packed
 from app.inbox.prepare import NewEvent
-from app.packed import packed
 
 _KEEP = text("""
 INSERT INTO unmapped (event_id, source_id, headers, body, digest)

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Select, and_, select, text
 from sqlalchemy.orm import Session
 
-from app.bare import Executor
+from app.db.pipeline import Executor
 from app.errors import Rejected
 from app.models import Entity, Event, Lane, Outcome, Source, Status
 

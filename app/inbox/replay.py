@@ -4,7 +4,7 @@ import uuid
 
 from sqlalchemy import text
 
-from app.bare import Executor
+from app.db.pipeline import Executor
 from app.errors import Rejected
 from app.inbox.read import EventUnknown
 from app.inbox.wake import wake

@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
-from app.bare import Executor
+from app.db.pipeline import Executor
 from app.errors import FieldInvalid, Rejected
 from app.inbox.read import EventFilter
 from app.models import Lane, Outcome, Replay, ReplayState, Status

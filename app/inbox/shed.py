@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import text
 
-from app.bare import LATER, Executor
+from app.db.pipeline import LATER, Executor
 from app.models import Lane
 
 # The row at the epoch is the sum of all time. In one order, so that two processes never deadlock.

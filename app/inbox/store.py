@@ -9,13 +9,13 @@ from typing import Any
 import orjson
 from sqlalchemy import text
 
-from app.bare import Executor
+from app.db.pipeline import Executor
+from app.db.recordset import packed
 from app.handlers import handler_for
 from app.inbox import raw
 from app.inbox.normalform import normal_form
 from app.inbox.prepare import NewEvent
 from app.models import Lane, Outcome, Status
-from app.packed import packed
 
 
 class Kept(Enum):

@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import text
 
-from app.bare import Executor
+from app.db.pipeline import Executor
 from app.handlers import HANDLERS
 from app.measures import BUCKETS_S, OTHER
 from app.models import Lane, Outcome

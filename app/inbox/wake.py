@@ -2,7 +2,7 @@
 
 from sqlalchemy import text
 
-from app.bare import Executor
+from app.db.pipeline import Executor
 
 CHANNEL = "tiercel_dispatch"
 """The NOTIFY channel that wakes the dispatcher."""

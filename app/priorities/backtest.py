@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Engine, TextClause, text
 
-from app.bare import LATER, Answer, Bare, work
+from app.db.pipeline import LATER, Answer, Bare, work
 from app.errors import BodyMalformed
 from app.incoming import Incoming, Operation
 from app.jsontext import parse_object

@@ -7,7 +7,7 @@ any, the shipped one.
 import structlog
 from sqlalchemy import text
 
-from app.bare import Executor
+from app.db.pipeline import Executor
 from app.incoming import Incoming
 from app.lanes import Compiled, Decision, PolicyInvalid, read_policy, shipped
 from app.models import PolicyState

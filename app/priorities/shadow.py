@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from sqlalchemy import text
 
-from app.bare import Executor
+from app.db.pipeline import Executor
 from app.incoming import Incoming
 from app.lanes import Compiled, Decision
 from app.models import Lane

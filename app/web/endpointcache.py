@@ -14,8 +14,8 @@ import structlog
 from sqlalchemy import Engine
 
 from app import endpoints
-from app.bare import statement
-from app.db import transaction
+from app.db.engine import transaction
+from app.db.pipeline import statement
 from app.endpoints import Endpoint
 from app.errors import SourceDisabled, SourceLeft, SourceUnknown, TiercelError, Unavailable
 from app.inbox import read

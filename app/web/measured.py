@@ -12,7 +12,7 @@ from flask import Blueprint, Flask, Response, g, request
 from flask.globals import request_ctx
 
 from app import exposition, keys, measures
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import Scope
 from app.web.api.described import described
 from app.web.receive import receiver

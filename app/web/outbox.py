@@ -15,8 +15,8 @@ import structlog
 from sqlalchemy import Engine
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
-from app.bare import work
 from app.broker import Publisher
+from app.db.pipeline import work
 from app.errors import TiercelError
 from app.inbox import due
 from app.pointers import Dispatch

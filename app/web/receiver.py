@@ -10,8 +10,8 @@ from functools import partial
 from sqlalchemy import Engine
 
 from app import tracing
-from app.bare import statement, work
-from app.db import make_engine
+from app.db.engine import make_engine
+from app.db.pipeline import statement, work
 from app.endpoints import Endpoint
 from app.errors import FieldInvalid, SecretMissing, SignatureInvalid, SourceNotReady, Unavailable
 from app.exposition import Exposition

@@ -12,8 +12,8 @@ import time
 import psutil
 from sqlalchemy import text
 
-from app.bare import work
-from app.db import transaction
+from app.db.engine import transaction
+from app.db.pipeline import work
 from app.models import Lane
 from bench.inject import Injector, copies, injector, made
 from bench.latency import event_body

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from sqlalchemy import Engine, func, select
 
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import Event, Lane, Outcome, Source, Status
 from bench.demo.sending import Sent
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from sqlalchemy import select
 
-from app.db import transaction
+from app.db.engine import transaction
 from app.jsontext import dump, parse
 from app.models import (
     HELD,

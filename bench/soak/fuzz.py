@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 from sqlalchemy import func, select
 
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import Event, Outcome, Source, Status
 from app.sources import KINDS
 from bench.soak import leaks

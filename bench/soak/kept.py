@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.markup import escape
 from sqlalchemy import text
 
-from app.db import transaction
+from app.db.engine import transaction
 from bench.soak.made import CONTENT_TYPES, body, mutations
 from bench.soak.sound import SOURCES
 from bench.target import Answer, NotRunning, Sender, Target, find_target, senders

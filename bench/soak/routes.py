@@ -20,7 +20,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from app import keys
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import Scope
 from bench.soak import leaks, rows
 from bench.soak.call import Said, call

@@ -13,7 +13,7 @@ from threading import Event, Thread
 from app.broker import Publisher
 from app.coordination import heartbeat_file, liveness
 from app.coordination.liveness import Judge
-from app.db import make_engine
+from app.db.engine import make_engine
 from app.messages import queue_name
 from app.models import Lane
 from config.settings import Settings

@@ -13,7 +13,7 @@ import requests
 from sqlalchemy import Engine
 
 from app import keys
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import Scope
 from app.vault import Vault
 from config.settings import Settings

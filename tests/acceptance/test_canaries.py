@@ -16,7 +16,7 @@ import requests
 from kombu import Connection
 
 from app import endpoints
-from app.db import transaction
+from app.db.engine import transaction
 from app.messages import queue_name
 from app.models import Lane
 from app.vault import Vault

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import Scope
 from app.sources import KINDS
 from bench.soak import leaks, rows

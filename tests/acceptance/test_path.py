@@ -12,7 +12,7 @@ import requests
 from standardwebhooks import Webhook
 
 from app import endpoints
-from app.db import transaction
+from app.db.engine import transaction
 from tests.acceptance.conftest import System
 from tests.factories import whsec
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app import endpoints
-from app.db import transaction
+from app.db.engine import transaction
 from tests.acceptance.conftest import System
 from tests.acceptance.test_path import wait_for
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app import endpoints
-from app.db import transaction
+from app.db.engine import transaction
 from app.sources import KINDS
 from tests.acceptance.conftest import System
 from tests.unit.test_sources_laws import OTHERS, SECRETS

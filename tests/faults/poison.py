@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import select
 
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import Event, Outcome
 from bench.target import Sender, Target, senders
 from tests.faults.injections import Fault

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import text
 
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import HELD, Lane
 from bench.demo import day
 from bench.demo.ledger import doorbook, ended, ended_count, source_ids

@@ -18,7 +18,7 @@ import psycopg2
 import requests
 from sqlalchemy import make_url
 
-from app.db import make_engine
+from app.db.engine import make_engine
 from app.vault import Vault
 from bench.target import Target
 from config.settings import Settings

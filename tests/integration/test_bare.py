@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
-from app.bare import AHEAD, LAST, LATER, SOON, Bare, statement, work
-from app.db import make_engine, transaction
+from app.db.engine import make_engine, transaction
+from app.db.pipeline import AHEAD, LAST, LATER, SOON, Bare, statement, work
 from app.errors import Busy, Transient, Unavailable
 from config.settings import Settings
 

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from app.bare import statement
+from app.db.pipeline import statement
 from app.handlers import HANDLERS
 from app.handlers.registry import Handler, NotProjectable
 from app.inbox import claim

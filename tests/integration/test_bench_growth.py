@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, func, select, text
 
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import Event, EventKey, Outcome, Status
 from app.vault import Vault
 from bench.events import Stream

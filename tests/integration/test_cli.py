@@ -16,7 +16,7 @@ from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
 from app import endpoints, keys
 from app.cli.main import COMMANDS, tiercel
-from app.db import transaction
+from app.db.engine import transaction
 from app.keys import KeyInvalid
 from app.models import Scope
 from app.vault import Vault

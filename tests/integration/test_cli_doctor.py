@@ -17,7 +17,7 @@ from app import keys
 from app.broker import Publisher
 from app.cli import checks
 from app.cli.state import State
-from app.db import transaction
+from app.db.engine import transaction
 from app.messages import queue_name
 from app.models import Lane, Scope
 from config.settings import Settings

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from app.bare import work
+from app.db.pipeline import work
 from app.lanes.default import DOCUMENT
 from app.models import Lane
 from app.priorities import shadow

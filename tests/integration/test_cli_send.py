@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 from app import endpoints
 from app.cli import bodies
 from app.cli.bodies import Wanted
-from app.db import transaction
+from app.db.engine import transaction
 from app.errors import ConfigInvalid
 from app.models import Event
 from app.sources import KINDS

@@ -3,7 +3,7 @@
 import json
 from random import Random
 
-from app.bare import work
+from app.db.pipeline import work
 from app.inbox import due
 from app.inbox.due import LaneLoad
 from app.models import Lane

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.bare import work
+from app.db.pipeline import work
 from app.dispatcher import Dispatcher
 from app.inbox import deadlines
 from app.incoming import Incoming

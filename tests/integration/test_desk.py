@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app import keys
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import Scope
 from app.pointers import Pointer
 from app.resources import Resources

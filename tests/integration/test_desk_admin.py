@@ -11,7 +11,7 @@ from flask import Flask
 from sqlalchemy.exc import IntegrityError
 
 from app import audit, endpoints, keys
-from app.db import transaction
+from app.db.engine import transaction
 from app.endpoints import FIRST_PARTY
 from app.models import Scope
 from app.pointers import Pointer

@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from app import endpoints, requests
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import Scope
 from app.resources import Resources
 from app.web.factory import create_app

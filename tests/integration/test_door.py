@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 from werkzeug.test import TestResponse
 
 from app import endpoints
-from app.db import transaction
+from app.db.engine import transaction
 from app.errors import Unavailable
 from app.models import Outcome
 from app.web.factory import create_app

@@ -19,7 +19,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from app import endpoints
-from app.db import transaction
+from app.db.engine import transaction
 from app.errors import Unavailable
 from app.inbox.store import Kept
 from app.sources import KINDS

@@ -7,7 +7,7 @@ from flask import Flask
 
 from app import answers
 from app.answers import Answer, Asked
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import Scope
 from app.web.factory import create_app
 from config.settings import Settings

@@ -16,8 +16,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from app.bare import statement, work
-from app.db import transaction
+from app.db.engine import transaction
+from app.db.pipeline import statement, work
 from app.errors import ClaimLost
 from app.handlers.apply import apply
 from app.inbox import claim as inbox_claim

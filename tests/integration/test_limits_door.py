@@ -17,7 +17,7 @@ from sqlalchemy import event
 from werkzeug.test import TestResponse
 
 from app import endpoints, keys
-from app.db import transaction
+from app.db.engine import transaction
 from app.endpoints import Limit
 from app.inbox import ages, read
 from app.models import Lane, Scope

@@ -25,7 +25,7 @@ from schemathesis.specs.openapi import checks as openapi_checks
 from werkzeug.serving import make_server
 
 from app import keys
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import Scope
 from app.web.factory import create_app
 from config.settings import Settings

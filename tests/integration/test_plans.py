@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.bare import _prepared
+from app.db.pipeline import _prepared
 from app.pointers import Pointer
 from app.resources import Resources
 from bench.plans import OWNED, plans, statements

@@ -9,7 +9,7 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from app import keys
-from app.db import transaction
+from app.db.engine import transaction
 from app.lanes.default import DOCUMENT
 from app.models import Lane, Scope
 from app.priorities import shadow, versions

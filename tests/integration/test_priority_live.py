@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.bare import work
-from app.db import transaction
+from app.db.engine import transaction
+from app.db.pipeline import work
 from app.lanes import Compiled, shipped
 from app.models import Lane
 from app.priorities import shadow, versions

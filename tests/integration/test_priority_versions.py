@@ -5,7 +5,7 @@ import threading
 import pytest
 from sqlalchemy import Engine
 
-from app.db import transaction
+from app.db.engine import transaction
 from app.errors import Permanent
 from app.lanes import PolicyInvalid, shipped
 from app.models import PolicyState

@@ -12,9 +12,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.bare import work
 from app.coordination.entity_locks import Held
-from app.db import transaction
+from app.db.engine import transaction
+from app.db.pipeline import work
 from app.errors import ClaimLost, Permanent
 from app.handlers import HANDLERS
 from app.handlers.apply import apply

@@ -9,8 +9,8 @@ import structlog
 from celery.exceptions import SoftTimeLimitExceeded
 from structlog.testing import capture_logs
 
-from app.bare import work
 from app.coordination.entity_locks import Held
+from app.db.pipeline import work
 from app.errors import ClaimLost
 from app.handlers import HANDLERS
 from app.handlers.registry import Handler, NotProjectable

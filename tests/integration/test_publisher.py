@@ -3,7 +3,7 @@
 import pytest
 
 from app.broker import Publisher
-from app.db import transaction
+from app.db.engine import transaction
 from app.inbox import due
 from app.messages import queue_name
 from app.models import Lane

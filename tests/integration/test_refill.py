@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from app import bare
-from app.bare import work
-from app.db import make_engine
+from app.db import pipeline
+from app.db.engine import make_engine
+from app.db.pipeline import work
 from app.dispatcher import _OPEN_BELOW, Dispatcher
 from app.inbox import deadlines, due
 from app.inbox.due import LaneLoad
@@ -167,7 +167,7 @@ def test_what_is_not_due_takes_no_turn(inbox: Inbox, resources: Resources, refil
 @pytest.fixture
 def explain(inbox: Inbox, settings: Settings) -> Iterator[Callable[[str, dict[str, Any]], list[dict[str, Any]]]]:
     """What returns each node of a plan as it ran, planned as the dispatcher plans: once, while the table is empty."""
-    prepared = {name: bare._prepared(statement.text) for name, statement in STATEMENTS.items()}
+    prepared = {name: pipeline._prepared(statement.text) for name, statement in STATEMENTS.items()}
     values = {"lane": 0, "sources": [1], "quotas": [1], "step": 1, "from": [0], "within_s": 60}
     own = make_engine(settings.database_url, pool_size=1)
     with own.connect() as connection:

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from app import endpoints
 from app.cli import bodies
 from app.cli.bodies import Wanted
-from app.db import transaction
+from app.db.engine import transaction
 from app.sources import KINDS, Request
 from app.sources.kind import Outgoing
 from app.web.factory import create_app

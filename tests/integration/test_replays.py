@@ -14,8 +14,8 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from app import keys
-from app.bare import work
-from app.db import transaction
+from app.db.engine import transaction
+from app.db.pipeline import work
 from app.dispatcher import Dispatcher
 from app.errors import FieldInvalid
 from app.handlers.gate import Position, State, Verdict, judge

@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from app import keys
-from app.db import transaction
+from app.db.engine import transaction
 from app.dispatcher import Dispatcher
 from app.errors import FieldInvalid
 from app.inbox.reprioritise import Move, NotWaiting, Wanted, reprioritise, reprioritise_all

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app import endpoints, requests
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import RequestKind, RequestStatus
 from app.resources import Resources
 from tasks.process import process

@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import text
 
 from app import endpoints
-from app.bare import work
-from app.db import transaction
+from app.db.engine import transaction
+from app.db.pipeline import work
 from app.errors import ConfigInvalid, SourceUnknown
 from app.resources import Resources
 from config.settings import Settings

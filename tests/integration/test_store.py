@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 
 from app import endpoints
-from app.bare import work
-from app.db import transaction
+from app.db.engine import transaction
+from app.db.pipeline import work
 from app.errors import Permanent
 from app.inbox.store import EntangledKeys, Kept, Stored, store
 from app.incoming import Clock, Operation, Version

@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from app.bare import work
+from app.db.pipeline import work
 from app.inbox import tally
 from app.inbox.tally import Measured, Step
 from app.measures import BUCKETS_S

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from app import endpoints
 from app.cli.release import mappers
-from app.db import transaction
+from app.db.engine import transaction
 from app.inbox import erase, release
 from app.inbox.read import EventFilter
 from app.inbox.release import NotHeld, Released

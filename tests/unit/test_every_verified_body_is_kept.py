@@ -10,13 +10,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from app.db.recordset import packed
 from app.inbox.mapper import Mapper
 from app.inbox.prepare import NewEvent
 from app.inbox.store import row_of
 from app.jsontext import parse
 from app.lanes import prioritise
 from app.models import Outcome
-from app.packed import packed
 from app.sources import KINDS, Kind, Request
 from app.sources.kind import Outgoing
 from bench.soak.made import mutations

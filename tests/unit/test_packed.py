@@ -7,8 +7,8 @@ from decimal import Decimal
 
 import pytest
 
+from app.db.recordset import packed
 from app.models import Lane
-from app.packed import packed
 
 
 def test_each_kind_of_value_travels_as_postgresql_reads_it() -> None:

@@ -7,7 +7,7 @@ from flask import Blueprint, Response, request
 
 from app import audit, views
 from app.audit import Action
-from app.db import transaction
+from app.db.engine import transaction
 from app.inbox import kpis, read, replay
 from app.web.api import asked, entry, forms, shapes
 from app.web.api.described import described

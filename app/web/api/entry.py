@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app import keys
 from app.audit import acting
-from app.db import transaction
+from app.db.engine import transaction
 from app.errors import ContentTypeUnsupported
 from app.inbox.read import EntityUnknown, EventUnknown
 from app.models import ApiKey, Scope

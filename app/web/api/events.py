@@ -9,7 +9,7 @@ import time
 from flask import Blueprint, Response
 
 from app import endpoints, jsontext
-from app.db import transaction
+from app.db.engine import transaction
 from app.endpoints import FIRST_PARTY, Endpoint
 from app.errors import FieldInvalid, SourceUnknown
 from app.models import Scope

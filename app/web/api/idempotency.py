@@ -10,7 +10,7 @@ from flask import Flask, Response, g, request
 
 from app import answers
 from app.answers import Answer, Asked
-from app.db import transaction
+from app.db.engine import transaction
 from app.errors import FieldInvalid, TiercelError
 from app.web.receive import read_body, receiver
 

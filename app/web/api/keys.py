@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from app import audit, keys, views
 from app.audit import Wanted
-from app.db import transaction
+from app.db.engine import transaction
 from app.errors import FieldInvalid
 from app.models import ApiKey, Scope
 from app.web.api import asked, entry, shapes

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from app import audit, views
 from app.audit import Action
-from app.db import transaction
+from app.db.engine import transaction
 from app.inbox import read
 from app.inbox.reprioritise import Move, Wanted, matching, reprioritise, reprioritise_all
 from app.models import Lane

@@ -8,7 +8,7 @@ from flask import Blueprint, Response, request
 from pydantic import BaseModel, Field
 from sqlalchemy.orm import Session
 
-from app.db import transaction
+from app.db.engine import transaction
 from app.errors import FieldInvalid
 from app.inbox import read
 from app.incoming import JsonObject

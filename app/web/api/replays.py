@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from app import audit, views
 from app.audit import Action
-from app.db import transaction
+from app.db.engine import transaction
 from app.errors import FieldInvalid
 from app.inbox import replays
 from app.web.api import asked, entry, forms, shapes

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from app import audit, requests, views
 from app.audit import Action
-from app.db import transaction
+from app.db.engine import transaction
 from app.models import RequestStatus, Scope, SenderRequest
 from app.requests import RequestUnknown, Wanted
 from app.web.api import asked, entry, shapes

@@ -8,7 +8,7 @@ from pydantic import Field, SecretStr, WithJsonSchema
 from sqlalchemy.orm import Session
 
 from app import endpoints, views
-from app.db import transaction
+from app.db.engine import transaction
 from app.endpoints import Limit
 from app.errors import Rejected, SourceUnknown
 from app.models import Scope, Source

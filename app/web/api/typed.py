@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint, Response
 from pydantic import create_model
 
-from app.db import transaction
+from app.db.engine import transaction
 from app.inbox import typed
 from app.inbox.typed import LISTINGS, Listing
 from app.models import Lead

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Engine
 
-from app.bare import work
+from app.db.pipeline import work
 from app.endpoints import Endpoint
 from app.errors import TiercelError
 from app.inbox import shed

@@ -19,7 +19,7 @@ from psycopg2.extras import NamedTupleCursor
 from sqlalchemy import Engine, TextClause
 from sqlalchemy.orm import Session
 
-from app.db import database_errors
+from app.db.engine import database_errors
 
 LAST: dict[str, Any] = {"last": True}
 """The statement takes COMMIT along; its result isn't to be had."""

@@ -1,0 +1,1 @@
+"""The database: engines and sessions, pipelined connections, rows as JSON parameters."""

@@ -11,9 +11,9 @@ import psycopg2
 from sqlalchemy import make_url, text
 
 from app.db.engine import transaction
+from app.events.incoming import Clock, Version
 from app.inbox.store import store
 from app.inbox.unmapped import unmapped
-from app.incoming import Clock, Version
 from app.models import Lane, Source
 from app.sources import KINDS, Request
 from bench.events import Stream

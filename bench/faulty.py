@@ -8,9 +8,9 @@ import signal
 from collections.abc import Sequence
 
 from app.errors import Permanent, Transient
+from app.events.incoming import JsonObject
 from app.handlers import HANDLERS
 from app.handlers.registry import Handler, Row
-from app.incoming import JsonObject
 from app.models import Segment
 from bench.faults import DEAD, KILLS, RETRIED
 from tasks.worker import celery

@@ -13,9 +13,9 @@ from sqlalchemy import Engine, text
 from app import endpoints
 from app.db.engine import transaction
 from app.db.pipeline import Executor, work
+from app.events.incoming import Clock, Incoming, JsonObject, Operation, Version
 from app.inbox.prepare import prepare
 from app.inbox.store import store
-from app.incoming import Clock, Incoming, JsonObject, Operation, Version
 from app.lanes import Decision
 from app.models import Lane, Source
 from app.vault import Vault

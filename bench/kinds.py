@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.cli import bodies
 from app.cli.bodies import Wanted
-from app.jsontext import dump, parse_object
+from app.events.canonical_json import dump, parse_object
 from app.sources import KINDS, Kind, Request
 from app.sources.kind import Outgoing
 from app.sources.read import read

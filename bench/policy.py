@@ -9,7 +9,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any
 
-from app.incoming import Incoming, JsonObject, Operation, Version
+from app.events.incoming import Incoming, JsonObject, Operation, Version
 from app.lanes import Compiled, read_policy
 from app.lanes.default import DOCUMENT
 

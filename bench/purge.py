@@ -22,9 +22,9 @@ from app import endpoints
 from app.cli.db import alembic_config
 from app.db.engine import make_engine, transaction
 from app.db.pipeline import work
+from app.events.incoming import Incoming, Operation, Version
 from app.inbox.prepare import NewEvent, prepare
 from app.inbox.store import store
-from app.incoming import Incoming, Operation, Version
 from app.lanes import prioritise
 from app.models import Source
 from app.resources import Resources

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
 
-from app.incoming import Incoming, Operation
-from app.jsontext import digest, dump, resolve
+from app.events.canonical_json import digest, dump, resolve
+from app.events.incoming import Incoming, Operation
 
 EntityKey = tuple[str, str, str]
 """Source, entity type, entity id."""

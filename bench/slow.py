@@ -5,9 +5,9 @@
 
 import time
 
+from app.events.incoming import JsonObject
 from app.handlers import HANDLERS
 from app.handlers.registry import Handler, NotProjectable, Row
-from app.incoming import JsonObject
 from app.models import Segment
 from bench.flood import SLOW
 from tasks.worker import celery

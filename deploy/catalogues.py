@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.incoming import Completeness, Operation
+from app.events.incoming import Completeness, Operation
 from app.sources.catalogue import Topic, catalogue, vendors
 
 PAGE = Path(__file__).parents[1] / "docs" / "catalogues.md"

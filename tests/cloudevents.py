@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from app.incoming import Incoming
+from app.events.incoming import Incoming
 from app.sources import Request
 from app.sources.cloudevents import KIND
 from app.sources.read import read

@@ -13,9 +13,9 @@ from sqlalchemy.orm import Session
 
 from app import endpoints
 from app.db.engine import transaction
+from app.events.incoming import Incoming, JsonObject, Operation, Version
 from app.inbox.prepare import NewEvent, prepare
 from app.inbox.store import Stored, store
-from app.incoming import Incoming, JsonObject, Operation, Version
 from app.lanes import prioritise
 from app.models import Entity, Event, Source
 from app.pointers import Pointer

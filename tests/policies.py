@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.incoming import JsonObject
+from app.events.incoming import JsonObject
 from app.lanes import Compiled, Policy, read_policy
 
 AT = 1_795_759_200.0

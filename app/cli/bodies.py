@@ -10,8 +10,8 @@ from typing import Any
 
 from app.cli import vendorbodies
 from app.errors import ConfigInvalid
-from app.incoming import JsonObject, JsonValue, Operation
-from app.jsontext import dump, resolve
+from app.events.canonical_json import dump, resolve
+from app.events.incoming import JsonObject, JsonValue, Operation
 from app.sources import adobe_events, fields, names, shopify_topics
 from app.sources.adobe_io import AdobeConfig
 from app.sources.catalogue import catalogue

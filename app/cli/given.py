@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from app.errors import BodyMalformed
-from app.jsontext import parse
+from app.events.canonical_json import parse
 
 _AGO = re.compile(r"(\d{1,6})([smhd])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

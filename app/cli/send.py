@@ -14,7 +14,7 @@ from app.cli import bodies, given, show
 from app.cli.bodies import Wanted
 from app.cli.connect import read_settings, session
 from app.errors import ConfigInvalid, SecretMissing, SourceUnknown, Unavailable
-from app.incoming import JsonValue
+from app.events.incoming import JsonValue
 from app.sources import KINDS, Kind
 from app.sources.kind import Config, Outgoing
 from app.vault import Vault

@@ -15,7 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
-from app.jsontext import parse
+from app.events.canonical_json import parse
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON and nothing else.")
 _PIPED_WIDTH = 1_000

@@ -11,9 +11,9 @@ from app.cli import show
 from app.cli.connect import read_settings, session
 from app.endpoints import Endpoint
 from app.errors import BodyMalformed, ConfigInvalid, FieldInvalid
+from app.events.incoming import Clock, Incoming
 from app.handlers import handler_for
 from app.inbox.schedule import schedule_of
-from app.incoming import Clock, Incoming
 from app.lanes import Decision
 from app.priorities.live import LivePolicies
 from app.sources import Request

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from app.incoming import JsonObject, JsonValue
+from app.events.incoming import JsonObject, JsonValue
 from app.sources import github_events
 from app.sources.catalogue import catalogue
 

@@ -14,11 +14,11 @@ from typing import Any
 from sqlalchemy import text
 
 from app.db.pipeline import Executor
+from app.events.canonical_json import dump, parse, resolve
+from app.events.incoming import Completeness, JsonValue, Operation, StoredEvent
 from app.handlers import handler_for, requests, writes
 from app.handlers.gate import Position, State, Verdict, judge
 from app.handlers.registry import NotedRows, NotProjectable, Row, Shop
-from app.incoming import Completeness, JsonValue, Operation, StoredEvent
-from app.jsontext import dump, parse, resolve
 from app.models import Outcome
 
 _OUTCOMES = {

@@ -7,9 +7,9 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, TypeVar
 
 from app.errors import FieldInvalid
+from app.events.incoming import JsonObject, JsonValue
+from app.events.version import instant
 from app.handlers.registry import NotProjectable
-from app.incoming import JsonObject, JsonValue
-from app.versions import instant
 
 Found = TypeVar("Found")
 _MAX_DIGITS = 30

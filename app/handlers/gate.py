@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum, auto
 
-from app.incoming import Operation
+from app.events.incoming import Operation
 
 
 @dataclass(frozen=True, slots=True, order=True)

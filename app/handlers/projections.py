@@ -2,9 +2,9 @@
 
 from decimal import Decimal
 
+from app.events.incoming import JsonObject
 from app.handlers import fields
 from app.handlers.registry import NotedRows, NotProjectable, Row, Shop
-from app.incoming import JsonObject
 
 _ACTIVE = {"1": "active", "true": "active", "0": "inactive", "false": "inactive"}
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.incoming import JsonObject
+from app.events.incoming import JsonObject
 from app.models import Owned
 
 Row = dict[str, Any]

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import text
 
 from app.db.pipeline import LATER, Executor
-from app.incoming import JsonObject, JsonValue, StoredEvent
+from app.events.incoming import JsonObject, JsonValue, StoredEvent
 from app.models import RequestKind
 
 _LOG = structlog.get_logger()

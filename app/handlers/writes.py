@@ -13,10 +13,10 @@ from sqlalchemy.dialects import postgresql
 
 from app.db.pipeline import LATER, Executor
 from app.db.recordset import packed
+from app.events.incoming import Completeness, JsonValue, Operation, StoredEvent
 from app.handlers import handler_for, projections
 from app.handlers.gate import State
 from app.handlers.registry import Row
-from app.incoming import Completeness, JsonValue, Operation, StoredEvent
 from app.models import Entity, Fact, Lead, Owned
 
 Owner = tuple[int, str, str]

@@ -9,11 +9,11 @@ from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 from app.errors import Rejected
+from app.events.incoming import Incoming, Version
 from app.inbox.normalform import read_normal_form
 from app.inbox.prepare import NewEvent, prepare
 from app.inbox.store import Kept, Stored, store
 from app.inbox.wake import wake
-from app.incoming import Incoming, Version
 from app.models import Event, EventConflict, Resolution, Source
 
 _JUST_ABOVE = Decimal("0.001")

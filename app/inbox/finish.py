@@ -11,11 +11,11 @@ from sqlalchemy import TextClause, text
 from app.db.pipeline import LAST, SOON, Executor
 from app.db.recordset import packed
 from app.errors import ClaimLost
+from app.events.incoming import Completeness, Operation, StoredEvent
 from app.handlers.apply import Applied, Fenced
 from app.handlers.gate import Position, State
 from app.inbox.claim import Claim
 from app.inbox.deadlines import EXPIRED
-from app.incoming import Completeness, Operation, StoredEvent
 from app.models import Outcome, Status
 
 # What a sampled event's spans tell; the others ask for none of it.

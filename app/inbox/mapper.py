@@ -5,10 +5,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.errors import BodyMalformed, FieldInvalid
+from app.events.incoming import Incoming
 from app.inbox.ids import new_event_id
 from app.inbox.prepare import NewEvent, prepare
 from app.inbox.unmapped import unmapped
-from app.incoming import Incoming
 from app.lanes import Decision
 from app.sources import Kind, Request
 from app.sources.kind import Config, Delivery

@@ -3,8 +3,8 @@
 from decimal import Decimal
 from typing import Any
 
-from app.incoming import Clock, Completeness, Incoming, Operation, Version
-from app.jsontext import parse
+from app.events.canonical_json import parse
+from app.events.incoming import Clock, Completeness, Incoming, Operation, Version
 from app.lanes import Decision
 from app.models import Lane
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from app.events.canonical_json import check_depth, dump
+from app.events.incoming import Clock, Incoming, Operation
 from app.inbox.ids import new_event_id
 from app.inbox.schedule import Schedule, schedule_of
-from app.incoming import Clock, Incoming, Operation
-from app.jsontext import check_depth, dump
 from app.lanes import Decision
 from app.models import Outcome
 

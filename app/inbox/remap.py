@@ -9,12 +9,12 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.db.recordset import packed
+from app.events.incoming import Incoming
 from app.inbox.ids import new_event_id
 from app.inbox.mapper import UNREADABLE, Mapper
 from app.inbox.prepare import NewEvent
 from app.inbox.store import row_of, store
 from app.inbox.wake import wake
-from app.incoming import Incoming
 from app.models import Outcome, Status
 from app.sources import Request
 from app.sources.read import read

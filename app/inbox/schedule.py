@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from app.errors import FieldInvalid
-from app.incoming import Incoming, JsonObject, JsonValue, Operation
-from app.jsontext import resolve
-from app.versions import instant
+from app.events.canonical_json import resolve
+from app.events.incoming import Incoming, JsonObject, JsonValue, Operation
+from app.events.version import instant
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_ID = 500

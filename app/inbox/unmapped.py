@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from app.errors import BodyMalformed
+from app.events.canonical_json import digest, dump, parse_leniently
+from app.events.incoming import Incoming, JsonObject, JsonValue, Operation
 from app.inbox.ids import new_event_id
 from app.inbox.prepare import Held, NewEvent, Raw
 from app.inbox.schedule import Schedule
-from app.incoming import Incoming, JsonObject, JsonValue, Operation
-from app.jsontext import digest, dump, parse_leniently
 from app.lanes import Decision
 from app.models import Lane, Outcome
 from app.sources import Kind, Request

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.incoming import Incoming, JsonValue
-from app.jsontext import resolve
+from app.events.canonical_json import resolve
+from app.events.incoming import Incoming, JsonValue
 from app.lanes.conditions import Holds, condition, is_literal, matcher
 from app.lanes.decision import Decision, Explanation, Part, Tried
 from app.lanes.matrix import Scoring, score, told

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from decimal import Decimal
 
-from app.incoming import JsonValue
+from app.events.incoming import JsonValue
 from app.lanes.policy import OF_NUMBERS, Condition, Op
 
 Read = Callable[[JsonValue, JsonValue], JsonValue]

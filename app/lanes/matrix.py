@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from app.incoming import JsonValue
+from app.events.incoming import JsonValue
 from app.lanes.conditions import matcher, number, reader
 from app.lanes.decision import Part
 from app.lanes.policy import EventKind, Factors, Matrix, Measured, Reading, Threshold, Urgency

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from app.errors import Rejected
-from app.incoming import JsonValue
+from app.events.incoming import JsonValue
 
 MAX_RULES = 500
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from app.incoming import Incoming
+from app.events.incoming import Incoming
 from app.lanes.compiled import Compiled
 from app.lanes.decision import Decision
 from app.lanes.default import DOCUMENT

@@ -6,7 +6,7 @@ from decimal import Decimal
 from sqlalchemy import Index, LargeBinary, PrimaryKeyConstraint, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.incoming import Operation
+from app.events.incoming import Operation
 from app.models.base import Base, Code, Exact, Instant
 
 

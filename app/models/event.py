@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import DateTime, Index, LargeBinary, PrimaryKeyConstraint, SmallInteger, Text, func, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.incoming import Completeness, Operation
+from app.events.incoming import Completeness, Operation
 from app.models.base import Base, Code, Exact, Instant
 
 

@@ -15,8 +15,8 @@ from sqlalchemy import Engine, TextClause, text
 
 from app.db.pipeline import LATER, Answer, Bare, work
 from app.errors import BodyMalformed
-from app.incoming import Incoming, Operation
-from app.jsontext import parse_object
+from app.events.canonical_json import parse_object
+from app.events.incoming import Incoming, Operation
 from app.lanes import Compiled
 from app.models import Lane
 from app.priorities.waiting import Spread, by_lane

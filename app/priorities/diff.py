@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from app.incoming import JsonObject, JsonValue
+from app.events.incoming import JsonObject, JsonValue
 
 Change = dict[str, Any]
 """``{"change": "added|removed|changed|moved", "what", "before", "after"}``."""

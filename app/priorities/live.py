@@ -8,7 +8,7 @@ import structlog
 from sqlalchemy import text
 
 from app.db.pipeline import Executor
-from app.incoming import Incoming
+from app.events.incoming import Incoming
 from app.lanes import Compiled, Decision, PolicyInvalid, read_policy, shipped
 from app.models import PolicyState
 from app.priorities import shadow

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from sqlalchemy import text
 
 from app.db.pipeline import Executor
-from app.incoming import Incoming
+from app.events.incoming import Incoming
 from app.lanes import Compiled, Decision
 from app.models import Lane
 

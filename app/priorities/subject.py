@@ -8,8 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.errors import FieldInvalid
-from app.incoming import Incoming, JsonObject, JsonValue, Operation
-from app.jsontext import parse_object, resolve
+from app.events.canonical_json import parse_object, resolve
+from app.events.incoming import Incoming, JsonObject, JsonValue, Operation
 from app.models import Event, Source
 
 _Text = Annotated[str, Field(min_length=1, max_length=512)]

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from app import audit
 from app.errors import Rejected
-from app.incoming import JsonObject
+from app.events.incoming import JsonObject
 from app.lanes import Compiled, Policy, PolicyInvalid, read_policy, shipped
 from app.models import PolicyState, PriorityChange, PriorityPolicy
 from app.priorities.diff import Change, diff

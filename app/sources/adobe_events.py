@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 
 from app.errors import FieldInvalid
-from app.incoming import Completeness, JsonValue, Operation
+from app.events.incoming import Completeness, JsonValue, Operation
 from app.sources import fields, names
 from app.sources.catalogue import Locator, Topic, catalogue
 

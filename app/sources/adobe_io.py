@@ -12,7 +12,6 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from app import versions
 from app.errors import (
     BodyMalformed,
     ConfigInvalid,
@@ -21,8 +20,9 @@ from app.errors import (
     SignatureInvalid,
     SignatureMissing,
 )
-from app.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
-from app.jsontext import dump, parse_leniently, resolve
+from app.events import version as versions
+from app.events.canonical_json import dump, parse_leniently, resolve
+from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
 from app.sources import adobe_events, bodies, catalogue, fields, lines
 from app.sources.adobe_signature import HMAC, PAIRS, is_adobes, is_for, key_paths, older
 from app.sources.catalogue import Topic

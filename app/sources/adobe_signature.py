@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from app.errors import BodyMalformed
-from app.incoming import JsonValue
-from app.jsontext import parse_leniently
+from app.events.canonical_json import parse_leniently
+from app.events.incoming import JsonValue
 from app.sources import fields
 from app.sources.kind import Request
 

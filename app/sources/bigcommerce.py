@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from app import versions
 from app.errors import ConfigInvalid, FieldInvalid
-from app.incoming import Completeness, Incoming, JsonObject, JsonValue, Version
-from app.jsontext import resolve
+from app.events import version as versions
+from app.events.canonical_json import resolve
+from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Version
 from app.sources import bodies, fields, names
 from app.sources import standard_signature as scheme
 from app.sources.catalogue import Topic, catalogue, own_entity

@@ -4,8 +4,8 @@ import re
 from urllib.parse import parse_qsl
 
 from app.errors import BodyMalformed
-from app.incoming import JsonObject, JsonValue
-from app.jsontext import MAX_DEPTH, parse_leniently
+from app.events.canonical_json import MAX_DEPTH, parse_leniently
+from app.events.incoming import JsonObject, JsonValue
 from app.sources import lines
 from app.sources.kind import Request
 

@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from app import versions
 from app.errors import FieldInvalid
-from app.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
-from app.jsontext import resolve
+from app.events import version as versions
+from app.events.canonical_json import resolve
+from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
 from app.sources import fields
 from app.sources.kind import Delivery
 from app.sources.mapping import MOST_EACH

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from urllib.parse import unquote_to_bytes
 
-from app import versions
 from app.errors import ConfigInvalid, FieldInvalid
-from app.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
-from app.jsontext import resolve
+from app.events import version as versions
+from app.events.canonical_json import resolve
+from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
 from app.sources import cloudevents_http as http
 from app.sources import cloudevents_unsigned, fields, lines, macs, mapping, names
 from app.sources.cloudevents_config import CloudEventsConfig

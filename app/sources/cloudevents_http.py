@@ -11,7 +11,7 @@ from dataclasses import replace
 from urllib.parse import unquote_to_bytes
 
 from app.errors import BodyMalformed, FieldInvalid
-from app.incoming import JsonObject, JsonValue
+from app.events.incoming import JsonObject, JsonValue
 from app.sources import bodies, fields, lines
 from app.sources.kind import Request
 

@@ -1,8 +1,8 @@
 """What a binary event under an HMAC may say: its headers aren't signed, so nothing that counts may come from them."""
 
 from app.errors import FieldInvalid
-from app.incoming import JsonObject, Operation
-from app.jsontext import resolve
+from app.events.canonical_json import resolve
+from app.events.incoming import JsonObject, Operation
 from app.sources import fields
 from app.sources.cloudevents_config import CloudEventsConfig
 from app.sources.mapping import Rule

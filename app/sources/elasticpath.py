@@ -7,10 +7,10 @@ is redacted. Source: openapispecs/integrations of elasticpath-dev, and moltin's 
 from collections.abc import Sequence
 from dataclasses import replace
 
-from app import versions
 from app.errors import BodyMalformed, ConfigInvalid, FieldInvalid
-from app.incoming import Incoming, JsonObject, JsonValue, Operation, Version
-from app.jsontext import digest, parse, resolve
+from app.events import version as versions
+from app.events.canonical_json import digest, parse, resolve
+from app.events.incoming import Incoming, JsonObject, JsonValue, Operation, Version
 from app.sources import bodies, fields
 from app.sources.catalogue import Topic, catalogue, own_entity
 from app.sources.kind import Config, Delivery, Kind, Outgoing, Request

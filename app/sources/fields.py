@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import StringConstraints
 
 from app.errors import FieldInvalid, SecretMissing, SignatureInvalid, SignatureMissing, TimestampOutsideTolerance
-from app.incoming import JsonValue, Operation
+from app.events.incoming import JsonValue, Operation
 
 if TYPE_CHECKING:
     from app.sources.kind import Request

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from app.errors import FieldInvalid
-from app.incoming import Completeness, Incoming, JsonObject, Operation
+from app.events.incoming import Completeness, Incoming, JsonObject, Operation
 from app.sources import fields
 from app.sources.catalogue import Locator, Topic, catalogue
 from app.sources.hmac_vendor import Vendor

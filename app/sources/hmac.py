@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import parse_qs
 
 from app.errors import ConfigInvalid, FieldInvalid, SignatureInvalid, SignatureMissing
-from app.incoming import Incoming, JsonObject
+from app.events.incoming import Incoming, JsonObject
 from app.sources import bodies, fields, github_events, lines, macs, stripe_events, woocommerce_topics
 from app.sources import hmac_reading as reading
 from app.sources.hmac_config import HmacConfig

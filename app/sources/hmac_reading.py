@@ -5,10 +5,10 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from app import versions
 from app.errors import FieldInvalid
-from app.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
-from app.jsontext import resolve
+from app.events import version
+from app.events.canonical_json import resolve
+from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
 from app.sources import fields
 from app.sources.catalogue import Locator, Topic
 from app.sources.hmac_config import HmacConfig
@@ -100,7 +100,7 @@ def _version(body: JsonObject, config: HmacConfig) -> Version | None:
     value = resolve(body, config.version_pointer)
     if not _there(value):
         return None
-    read = versions.instant if config.version_clock == "time" else versions.counter
+    read = version.instant if config.version_clock == "time" else version.counter
     return read(value, _named(config.version_pointer, "version_pointer"))
 
 
@@ -124,7 +124,7 @@ def sequence(body: JsonObject, config: HmacConfig) -> Decimal | None:
     value = None if config.sequence_pointer is None else resolve(body, config.sequence_pointer)
     if not _there(value):
         return None
-    return versions.counter(value, _named(str(config.sequence_pointer), "sequence_pointer")).order
+    return version.counter(value, _named(str(config.sequence_pointer), "sequence_pointer")).order
 
 
 def by_options(delivery: Delivery, request: Request, config: HmacConfig, source: str) -> Incoming:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.incoming import Incoming, JsonObject, Version
+from app.events.incoming import Incoming, JsonObject, Version
 from app.sources.catalogue import Topic
 from app.sources.hmac_config import HmacConfig
 from app.sources.hmac_reading import key as by_options

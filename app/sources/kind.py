@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from app.incoming import Incoming, JsonObject, Version
+from app.events.incoming import Incoming, JsonObject, Version
 from app.sources.fields import MAX_ID_BYTES
 from app.sources.mapping import Rules
 

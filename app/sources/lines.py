@@ -5,7 +5,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterator
 
 from app.errors import BodyMalformed, BodyTooLarge
-from app.jsontext import dump, parse_leniently
+from app.events.canonical_json import dump, parse_leniently
 from app.sources.kind import Request
 
 CONTENT_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})

@@ -20,10 +20,10 @@ from pydantic import (
     model_validator,
 )
 
-from app import versions
 from app.errors import FieldInvalid
-from app.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
-from app.jsontext import resolve
+from app.events import version as versions
+from app.events.canonical_json import resolve
+from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
 from app.sources import fields
 from app.sources.fields import Label, Pointer
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from app.incoming import Incoming
-from app.jsontext import digest
+from app.events.canonical_json import digest
+from app.events.incoming import Incoming
 from app.sources import mapping
 from app.sources.kind import Config, Delivery, Kind, Request
 from app.sources.mapping import Rule

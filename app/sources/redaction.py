@@ -5,8 +5,8 @@ import re
 from collections.abc import Sequence
 from urllib.parse import quote, quote_plus
 
-from app.incoming import JsonValue
-from app.jsontext import dump
+from app.events.canonical_json import dump
+from app.events.incoming import JsonValue
 
 REDACTED = "[redacted]"
 

@@ -10,10 +10,10 @@ import hashlib
 import hmac
 from collections.abc import Sequence
 
-from app import versions
 from app.errors import ConfigInvalid, FieldInvalid, RecipientWrong
-from app.incoming import Incoming, Version
-from app.jsontext import digest
+from app.events import version
+from app.events.canonical_json import digest
+from app.events.incoming import Incoming, Version
 from app.sources import bodies, fields, shopify_events, shopify_topics
 from app.sources.catalogue import Topic
 from app.sources.kind import Config, Delivery, Kind, Outgoing, Request
@@ -58,7 +58,7 @@ def verify(request: Request, secrets: Sequence[str], config: ShopifyConfig) -> N
 def _triggered_at(request: Request) -> Version | None:
     name = _header(request, "triggered-at")
     given = request.headers.get(name)
-    return versions.instant(given, f"the header {name}") if given else None
+    return version.instant(given, f"the header {name}") if given else None
 
 
 def _key(request: Request) -> tuple[str, bool]:

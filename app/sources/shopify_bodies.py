@@ -8,8 +8,8 @@ import re
 from functools import cache, lru_cache
 
 from app.errors import FieldInvalid
-from app.incoming import Completeness, JsonObject, Operation
-from app.jsontext import resolve
+from app.events.canonical_json import resolve
+from app.events.incoming import Completeness, JsonObject, Operation
 from app.sources import names
 from app.sources.catalogue import Topic, catalogue
 

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from app import versions
 from app.errors import FieldInvalid
-from app.incoming import Completeness, Incoming, JsonObject, Operation, Version
-from app.jsontext import resolve
+from app.events import version as versions
+from app.events.canonical_json import resolve
+from app.events.incoming import Completeness, Incoming, JsonObject, Operation, Version
 from app.sources import fields, shopify_bodies
 from app.sources.catalogue import Topic, own_entity
 from app.sources.kind import Delivery

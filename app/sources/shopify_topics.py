@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from functools import cache
 
-from app.incoming import JsonObject, Operation
-from app.jsontext import resolve
+from app.events.canonical_json import resolve
+from app.events.incoming import JsonObject, Operation
 from app.sources import fields, names
 from app.sources.catalogue import Topic, catalogue
 from app.sources.shopify_bodies import time_field, unwrapped

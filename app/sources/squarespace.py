@@ -5,8 +5,8 @@ import hmac
 from collections.abc import Sequence
 
 from app.errors import ConfigInvalid, FieldInvalid
-from app.incoming import Completeness, Incoming, JsonObject
-from app.jsontext import resolve
+from app.events.canonical_json import resolve
+from app.events.incoming import Completeness, Incoming, JsonObject
 from app.sources import bodies, fields, names
 from app.sources.catalogue import Topic, catalogue, own_entity
 from app.sources.kind import Config, Delivery, Kind, Outgoing, Request

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from app import versions
 from app.errors import ConfigInvalid, FieldInvalid
-from app.incoming import Incoming, JsonObject, Version
-from app.jsontext import resolve
+from app.events import version as versions
+from app.events.canonical_json import resolve
+from app.events.incoming import Incoming, JsonObject, Version
 from app.sources import bodies, fields, lines
 from app.sources import standard_signature as scheme
 from app.sources.kind import Config, Delivery, Kind, Outgoing, Request

@@ -3,10 +3,10 @@
 from dataclasses import replace
 from functools import lru_cache
 
-from app import versions
 from app.errors import FieldInvalid
-from app.incoming import Completeness, Incoming, JsonObject, Operation, Version
-from app.jsontext import resolve
+from app.events import version as versions
+from app.events.canonical_json import resolve
+from app.events.incoming import Completeness, Incoming, JsonObject, Operation, Version
 from app.sources import fields
 from app.sources.catalogue import Locator, Topic, catalogue
 from app.sources.hmac_vendor import Vendor

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from app.errors import FieldInvalid
-from app.incoming import JsonObject, Operation
+from app.events.incoming import JsonObject, Operation
 from app.sources import fields
 from app.sources.catalogue import Locator, Topic, catalogue
 from app.sources.hmac_config import HmacConfig

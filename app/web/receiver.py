@@ -14,11 +14,11 @@ from app.db.engine import make_engine
 from app.db.pipeline import statement, work
 from app.endpoints import Endpoint
 from app.errors import FieldInvalid, SecretMissing, SignatureInvalid, SourceNotReady, Unavailable
+from app.events.incoming import Incoming
 from app.exposition import Exposition
 from app.inbox.mapper import Mapper
 from app.inbox.prepare import NewEvent
 from app.inbox.store import EntangledKeys, Kept, Stored, store
-from app.incoming import Incoming
 from app.measures import RECEIVED
 from app.pointers import Dispatch, Pointer
 from app.resources import Resources

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.incoming import Incoming, Operation
+from app.events.incoming import Incoming, Operation
 from app.lanes import Compiled
 from app.models import Lane
 from bench.day.simulate import Job

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from sqlalchemy import select
 
 from app.db.engine import transaction
-from app.jsontext import dump, parse
+from app.events.canonical_json import dump, parse
 from app.models import (
     HELD,
     Campaign,

@@ -10,9 +10,9 @@ from typing import Any
 
 from celery.signals import task_postrun
 
+from app.events.incoming import JsonObject
 from app.handlers import HANDLERS
 from app.handlers.registry import Handler, Retries, Row
-from app.incoming import JsonObject
 from app.models import Segment
 from tasks.worker import celery
 from tests.faults import crash

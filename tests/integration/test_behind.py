@@ -5,11 +5,11 @@ import uuid
 import pytest
 
 from app.db.pipeline import statement
+from app.events.incoming import Incoming, JsonObject
 from app.handlers import HANDLERS
 from app.handlers.registry import Handler, NotProjectable
 from app.inbox import claim
 from app.inbox.claim import Behind
-from app.incoming import Incoming, JsonObject
 from app.models import Lane, Outcome, Price
 from app.pointers import Pointer
 from app.resources import Resources

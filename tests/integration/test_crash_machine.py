@@ -19,13 +19,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from app.db.engine import transaction
 from app.db.pipeline import work
 from app.errors import ClaimLost
+from app.events.incoming import Incoming
 from app.handlers.apply import apply
 from app.inbox import claim as inbox_claim
 from app.inbox import due, finish, replay
 from app.inbox.claim import Claim
 from app.inbox.finish import Ended
 from app.inbox.store import Kept
-from app.incoming import Incoming
 from app.models import Lane, Outcome, Status
 from app.pointers import Pointer
 from app.resources import Resources

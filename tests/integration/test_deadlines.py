@@ -6,8 +6,8 @@ import pytest
 
 from app.db.pipeline import work
 from app.dispatcher import Dispatcher
+from app.events.incoming import Incoming
 from app.inbox import deadlines
-from app.incoming import Incoming
 from app.models import Lane, Outcome, Status
 from app.pointers import Pointer
 from app.resources import Resources

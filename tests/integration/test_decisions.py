@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import pytest
 
+from app.events.incoming import Incoming, Version
 from app.inbox.store import Kept, Stored
-from app.incoming import Incoming, Version
 from app.models import Outcome, Status
 from app.pointers import Pointer
 from app.resources import Resources

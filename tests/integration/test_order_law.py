@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from app.incoming import Incoming
+from app.events.incoming import Incoming
 from app.models import Outcome, Status
 from app.pointers import Pointer
 from app.resources import Resources

@@ -16,12 +16,12 @@ from app.coordination.entity_locks import Held
 from app.db.engine import transaction
 from app.db.pipeline import work
 from app.errors import ClaimLost, Permanent
+from app.events.incoming import JsonObject
 from app.handlers import HANDLERS
 from app.handlers.apply import apply
 from app.handlers.registry import Handler
 from app.inbox import due, finish
 from app.inbox.claim import Claim, claim
-from app.incoming import JsonObject
 from app.models import Event, Outcome, Price, Status
 from app.pointers import Pointer
 from app.resources import Resources

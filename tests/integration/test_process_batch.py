@@ -12,11 +12,11 @@ from structlog.testing import capture_logs
 from app.coordination.entity_locks import Held
 from app.db.pipeline import work
 from app.errors import ClaimLost
+from app.events.incoming import JsonObject
 from app.handlers import HANDLERS
 from app.handlers.registry import Handler, NotProjectable
 from app.inbox import claim, due, finish
 from app.inbox.claim import Claim
-from app.incoming import JsonObject
 from app.models import Outcome, Price, Status
 from app.pointers import Pointer
 from app.resources import Resources

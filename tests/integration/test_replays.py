@@ -18,12 +18,12 @@ from app.db.engine import transaction
 from app.db.pipeline import work
 from app.dispatcher import Dispatcher
 from app.errors import FieldInvalid
+from app.events.canonical_json import dump, parse, resolve
+from app.events.incoming import Incoming, Operation
 from app.handlers.gate import Position, State, Verdict, judge
 from app.inbox import replays
 from app.inbox.read import EventFilter
 from app.inbox.replays import Forecast, ReplayDiffers
-from app.incoming import Incoming, Operation
-from app.jsontext import dump, parse, resolve
 from app.models import Entity, Event, Fact, Lane, ReplayState, Scope, Status
 from app.pointers import Pointer
 from app.resources import Resources

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from app.errors import Permanent, Transient
+from app.events.incoming import JsonObject
 from app.handlers import HANDLERS
 from app.handlers.registry import Handler, Retries
-from app.incoming import JsonObject
 from app.models import Event, Outcome, Price, Status
 from app.resources import Resources
 from tasks.process import process

@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from app.incoming import Clock, Version
+from app.events.incoming import Clock, Version
 from tests.factories import Inbox, incoming
 from tests.integration.clirun import from_json, ok
 

@@ -11,8 +11,8 @@ from app import endpoints
 from app.db.engine import transaction
 from app.db.pipeline import work
 from app.errors import Permanent
+from app.events.incoming import Clock, Operation, Version
 from app.inbox.store import EntangledKeys, Kept, Stored, store
-from app.incoming import Clock, Operation, Version
 from app.models import Lane, Outcome, Status
 from tests.factories import Inbox, incoming, whsec
 

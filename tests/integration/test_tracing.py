@@ -14,11 +14,11 @@ from structlog.testing import capture_logs
 
 from app import tracing
 from app.dispatcher import Dispatcher
+from app.events.incoming import Incoming
 from app.handlers import HANDLERS
 from app.handlers.registry import Handler, Row
 from app.inbox.ids import new_event_id
 from app.inbox.replay import replay
-from app.incoming import Incoming
 from app.models import Outcome
 from app.pointers import Pointer
 from app.resources import Resources

@@ -4,7 +4,7 @@ import csv
 from importlib.resources import files
 from typing import Any
 
-from app.incoming import JsonObject
+from app.events.incoming import JsonObject
 
 Row = dict[str, str]
 

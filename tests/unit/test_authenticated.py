@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from app.errors import BodyMalformed, FieldInvalid, SignatureInvalid
-from app.incoming import Incoming, Operation
+from app.events.incoming import Incoming, Operation
 from app.sources import KINDS, Request
 from app.sources.kind import Outgoing
 from app.sources.read import read

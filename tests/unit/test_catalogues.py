@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from app.incoming import Operation
+from app.events.incoming import Operation
 from app.sources import fields
 from app.sources.catalogue import Topic, catalogue, vendors
 from deploy import catalogues

@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 from app.cli import bodies as send
 from app.errors import BodyMalformed, FieldInvalid
-from app.incoming import Completeness, Operation
+from app.events.incoming import Completeness, Operation
 from app.sources.cloudevents import KIND
 from app.sources.kind import Outgoing
 from app.sources.read import read

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import BodyMalformed, BodyTooLarge, FieldInvalid
+from app.events.canonical_json import resolve
+from app.events.incoming import Completeness
 from app.handlers import handler_for
 from app.handlers.registry import Shop
-from app.incoming import Completeness
-from app.jsontext import resolve
 from app.sources import Request, lines
 from app.sources.cloudevents import KIND
 from app.sources.read import read

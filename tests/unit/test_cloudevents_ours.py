@@ -3,8 +3,8 @@
 import pytest
 
 from app.errors import FieldInvalid
+from app.events.incoming import Operation
 from app.inbox.unmapped import unmapped
-from app.incoming import Operation
 from app.models import Outcome
 from app.sources import Request
 from app.sources.cloudevents import KIND

@@ -11,10 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from app.db.recordset import packed
+from app.events.canonical_json import parse
 from app.inbox.mapper import Mapper
 from app.inbox.prepare import NewEvent
 from app.inbox.store import row_of
-from app.jsontext import parse
 from app.lanes import prioritise
 from app.models import Outcome
 from app.sources import KINDS, Kind, Request

@@ -7,8 +7,8 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.events.incoming import Operation
 from app.handlers.gate import Position, State, Verdict, judge
-from app.incoming import Operation
 
 
 def state(version: int = 1, operation: Operation = Operation.UPDATE, data: str | None = "{}", **more: object) -> State:

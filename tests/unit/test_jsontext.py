@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import BodyMalformed
-from app.jsontext import MAX_DEPTH, digest, dump, parse, parse_object, resolve
+from app.events.canonical_json import MAX_DEPTH, digest, dump, parse, parse_object, resolve
 
 TEXT = st.text(st.characters(codec="utf-8"))
 JSON = st.recursive(

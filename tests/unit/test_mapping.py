@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.errors import FieldInvalid
-from app.incoming import Clock, Completeness, Incoming, JsonObject, Operation
+from app.events.incoming import Clock, Completeness, Incoming, JsonObject, Operation
 from app.sources import KINDS, Request
 from app.sources.mapping import MOST_EACH
 from app.sources.read import Reading, read

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.incoming import JsonObject
+from app.events.incoming import JsonObject
 from app.sources import KINDS
 from app.sources.kind import Config, Delivery
 from app.sources.mapping import MOST_RULES, Rule, rule_for, shown

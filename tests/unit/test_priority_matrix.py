@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.incoming import JsonObject
+from app.events.incoming import JsonObject
 from app.lanes import Compiled, PolicyInvalid, read_policy
 from app.lanes.matrix import curve, instant
 from app.models import Lane

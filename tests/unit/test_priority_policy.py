@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.incoming import JsonObject
+from app.events.incoming import JsonObject
 from app.lanes import Compiled, PolicyInvalid, read_policy
 from app.lanes.default import DOCUMENT
 from app.models import Lane

@@ -8,7 +8,7 @@ from types import ModuleType
 import pytest
 
 from app.errors import SignatureInvalid, SignatureMissing
-from app.jsontext import dump
+from app.events.canonical_json import dump
 from app.sources import Kind, Request
 from app.sources.kind import Outgoing
 from app.sources.read import read

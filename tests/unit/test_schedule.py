@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from app.events.incoming import JsonValue
 from app.inbox.schedule import Schedule, schedule_of
-from app.incoming import JsonValue
 from tests.factories import incoming
 
 AT = datetime(2026, 11, 27, 6, tzinfo=UTC)

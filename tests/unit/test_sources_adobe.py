@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.errors import BodyTooLarge, FieldInvalid, RecipientWrong
-from app.incoming import Incoming, JsonObject, Operation
+from app.events.incoming import Incoming, JsonObject, Operation
 from app.sources import KINDS, Request, adobe_events
 from app.sources.adobe_signature import is_for
 from app.sources.catalogue import Topic, catalogue

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import ConfigInvalid, FieldInvalid, SignatureInvalid
-from app.incoming import Incoming, Operation
+from app.events.incoming import Incoming, Operation
 from app.sources.elasticpath import HEADER, KIND
 from app.sources.kind import Config, Request
 from app.sources.read import read

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import FieldInvalid
+from app.events.canonical_json import resolve
+from app.events.incoming import Completeness, Incoming, JsonObject, Operation
 from app.handlers import handler_for
-from app.incoming import Completeness, Incoming, JsonObject, Operation
-from app.jsontext import resolve
 from app.sources.elasticpath import KIND
 from app.sources.kind import Config, Outgoing, Request
 from app.sources.read import read

@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.errors import FieldInvalid, SecretMissing, SignatureInvalid, SignatureMissing, TimestampOutsideTolerance
-from app.incoming import Operation
+from app.events.incoming import Operation
 from app.sources import fields
 from app.sources.kind import Request
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from app.errors import BodyMalformed, FieldInvalid, Rejected
-from app.incoming import Incoming, JsonObject
-from app.jsontext import dump, parse_object
+from app.events.canonical_json import dump, parse_object
+from app.events.incoming import Incoming, JsonObject
 from app.sources import KINDS, Request
 from app.sources.read import read
 

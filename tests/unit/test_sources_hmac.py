@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.errors import ConfigInvalid, FieldInvalid, SignatureInvalid, TimestampOutsideTolerance
-from app.incoming import Incoming
+from app.events.incoming import Incoming
 from app.sources.hmac import KIND
 from app.sources.hmac_config import HmacConfig
 from app.sources.kind import Outgoing, Request

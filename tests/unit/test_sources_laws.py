@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.errors import BodyMalformed, ConfigInvalid, FieldInvalid, SecretMissing, SignatureInvalid, SignatureMissing
-from app.incoming import Incoming
-from app.jsontext import resolve
+from app.events.canonical_json import resolve
+from app.events.incoming import Incoming
 from app.sources import KINDS, Kind, Request
 from app.sources.kind import Outgoing
 from app.sources.read import read

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from app.cli import bodies
 from app.cli.bodies import Wanted
 from app.errors import FieldInvalid
+from app.events.incoming import Clock, Completeness, Incoming, Operation
 from app.handlers import handler_for
-from app.incoming import Clock, Completeness, Incoming, Operation
 from app.sources import KINDS, Request, shopify_topics
 from app.sources.catalogue import Topic, catalogue
 from app.sources.kind import Outgoing

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import FieldInvalid
+from app.events.canonical_json import resolve
+from app.events.incoming import Completeness, Incoming, JsonObject, Operation
 from app.handlers import handler_for
 from app.handlers.requests import wish
-from app.incoming import Completeness, Incoming, JsonObject, Operation
-from app.jsontext import resolve
 from app.models import RequestKind
 from app.sources import KINDS, Request
 from app.sources.kind import Outgoing

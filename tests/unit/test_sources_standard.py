@@ -16,7 +16,7 @@ from app.errors import (
     SignatureMissing,
     TimestampOutsideTolerance,
 )
-from app.incoming import Incoming
+from app.events.incoming import Incoming
 from app.sources.kind import Outgoing, Request
 from app.sources.read import read
 from app.sources.standard import KIND, StandardConfig

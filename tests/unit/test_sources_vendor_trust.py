@@ -5,7 +5,7 @@ import pytest
 from app.cli import bodies
 from app.cli.bodies import Wanted
 from app.errors import FieldInvalid
-from app.incoming import Completeness, Incoming, JsonObject, Operation
+from app.events.incoming import Completeness, Incoming, JsonObject, Operation
 from app.sources import Request, github_events
 from app.sources.hmac import KIND
 from app.sources.hmac_config import HmacConfig, VendorName

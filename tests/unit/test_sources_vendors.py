@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import FieldInvalid
-from app.incoming import Incoming, JsonObject, Operation
+from app.events.incoming import Incoming, JsonObject, Operation
 from app.sources import Request, github_events
 from app.sources.catalogue import Topic, catalogue
 from app.sources.hmac import KIND, VENDORS

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from app.events.canonical_json import parse_object, resolve
 from app.handlers import HANDLERS, handler_for
 from app.handlers.registry import NotProjectable, Shop
-from app.jsontext import parse_object, resolve
 from app.sources import KINDS
 from tests.unit.test_sources_fixtures import FIXTURES, receive
 

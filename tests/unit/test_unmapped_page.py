@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.errors import SecretMissing, SignatureInvalid, SignatureMissing
-from app.incoming import Completeness, Incoming, Operation
+from app.events.incoming import Completeness, Incoming, Operation
 from app.sources import KINDS, Request
 from app.sources.kind import Hello, Outgoing
 from app.sources.read import read

@@ -8,10 +8,11 @@ import time
 
 from flask import Blueprint, Response
 
-from app import endpoints, jsontext
+from app import endpoints
 from app.db.engine import transaction
 from app.endpoints import FIRST_PARTY, Endpoint
 from app.errors import FieldInvalid, SourceUnknown
+from app.events import canonical_json
 from app.models import Scope
 from app.sources import Request, fields, standard
 from app.web.api import asked, entry, idempotency, shapes
@@ -63,14 +64,14 @@ def post_event() -> Response:
     external_id = idempotency.key()
     if external_id is None:
         raise FieldInvalid(f"the header {idempotency.HEADER} is missing: it makes sending an event twice harmless")
-    given = jsontext.parse_object(read_body())
+    given = canonical_json.parse_object(read_body())
     name = given.pop("source", FIRST_PARTY)
     if not isinstance(name, str):
         raise FieldInvalid("source must be text")
     # Before it is looked up: a limited key learns nothing of other sources' names, and makes none.
     entry.require_source(name)
     endpoint = _endpoint(name)
-    sent = Request({"webhook-id": external_id}, jsontext.dump(given), time.time())
+    sent = Request({"webhook-id": external_id}, canonical_json.dump(given), time.time())
     config = endpoint.config if isinstance(endpoint.config, standard.StandardConfig) else standard.StandardConfig()
     fields.label(given.get("type"), "/type")
     (incoming,) = standard.interpret(standard.open_(sent, (), config), sent, config, endpoint.name)

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from app.db.engine import transaction
 from app.errors import FieldInvalid
+from app.events.canonical_json import parse_object
+from app.events.incoming import JsonObject
 from app.inbox import read
-from app.incoming import JsonObject
-from app.jsontext import parse_object
 from app.lanes import Compiled, read_policy
 from app.models import Scope
 from app.priorities import shown, subject, versions

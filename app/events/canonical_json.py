@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import orjson
 
 from app.errors import BodyMalformed
-from app.incoming import JsonObject, JsonValue
+from app.events.incoming import JsonObject, JsonValue
 
 MAX_DEPTH = 64
 _SAFE_INT_DIGITS = 18

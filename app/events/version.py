@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Context, Decimal
 
 from app.errors import FieldInvalid
-from app.incoming import Clock, JsonValue, Version
+from app.events.incoming import Clock, JsonValue, Version
 
 _INSTANT = re.compile(
     r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):([0-5]\d|60)(?:[.,](\d{1,18}))?"

@@ -1,0 +1,1 @@
+"""The normal form of an event, its versions, and canonical JSON."""

@@ -31,8 +31,8 @@ from app.inbox import ages, deadlines, due, kpis, replays, tally
 from app.inbox.due import LaneLoad
 from app.inbox.tally import Step
 from app.inbox.wake import CHANNEL
+from app.messaging.pointer import Dispatch
 from app.models import Lane
-from app.pointers import Dispatch
 from app.refill import Refill
 from app.reserve import Reserve
 from app.resources import Resources

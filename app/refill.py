@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from app.broker import MAX_PRIORITY
 from app.db.pipeline import Executor
 from app.fairness import Turns
 from app.inbox import due
 from app.inbox.due import LaneLoad
+from app.messaging.pointer import Dispatch
+from app.messaging.publisher import MAX_PRIORITY
 from app.models import Lane
-from app.pointers import Dispatch
 
 _KEPT = 0.1
 """The share of a window that is kept for sources with little out: they don't wait for the others' pointers, nor for a

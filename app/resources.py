@@ -9,10 +9,10 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 from sqlalchemy import Engine, QueuePool, text
 
-from app.broker import Publisher
 from app.coordination.entity_locks import EntityLocks
 from app.db.engine import make_engine, transaction
 from app.errors import TiercelError
+from app.messaging.publisher import Publisher
 from config.settings import Settings
 
 

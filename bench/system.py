@@ -14,7 +14,7 @@ from celery import Celery
 from kombu import Connection
 from sqlalchemy import text
 
-from app.messages import queue_name
+from app.messaging.messages import queue_name
 from app.models import Lane, Status
 from bench.events import Stream
 from bench.target import NotRunning, Sender, Target

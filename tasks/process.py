@@ -14,9 +14,9 @@ from app.errors import TiercelError
 from app.inbox import claim as inbox
 from app.inbox import due
 from app.inbox.claim import NOTHING_MORE, Behind, Claim, Waiting
-from app.messages import PER_MESSAGE
+from app.messaging.messages import PER_MESSAGE
+from app.messaging.pointer import Pointer
 from app.models import Lane
-from app.pointers import Pointer
 from app.resources import Resources
 from tasks.attempt import attempt, attempt_batch, held
 from tasks.pace import Pace

@@ -13,8 +13,8 @@ from celery.signals import celeryd_init, setup_logging, worker_init, worker_proc
 from celery.utils.log import current_process_index  # type: ignore[attr-defined]  # celery-types lacks it
 
 from app import measures, requests, tracing
-from app.broker import TRANSPORT_OPTIONS, queue_for
-from app.messages import APPLY_EVENTS, APPLY_EVENTS_SHOWN, CARRY_OUT, PURGE, queue_name
+from app.messaging.messages import APPLY_EVENTS, APPLY_EVENTS_SHOWN, CARRY_OUT, PURGE, queue_name
+from app.messaging.publisher import TRANSPORT_OPTIONS, queue_for
 from app.models import Lane
 from app.resources import Resources
 from config.heap import settle
@@ -43,7 +43,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "broker_pool_limit": 10,
         "broker_pool_acquire_timeout": 5,
         "broker_heartbeat": 30,
-        # No confirms here: pointers go through app.broker, and a worker's own events (for Flower) would hold up its
+        # No confirms here: pointers go through app.messaging.publisher, and a worker's own events (for Flower) would hold up its
         # loop for a round trip each: half of its processor time, measured.
         "broker_transport_options": TRANSPORT_OPTIONS,
         "broker_connection_retry_on_startup": True,

@@ -17,8 +17,8 @@ from app.events.incoming import Incoming, JsonObject, Operation, Version
 from app.inbox.prepare import NewEvent, prepare
 from app.inbox.store import Stored, store
 from app.lanes import prioritise
+from app.messaging.pointer import Pointer
 from app.models import Entity, Event, Source
-from app.pointers import Pointer
 from app.vault import Vault
 
 SKEW_S = 300.0

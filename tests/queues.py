@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 from kombu import Connection
 
-from app.messages import queue_name
+from app.messaging.messages import queue_name
 from app.models import Lane
 from config.settings import Settings
 

@@ -12,7 +12,6 @@ from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine, text
 
 from app import endpoints
-from app.broker import Publisher
 from app.cli import precautions
 from app.cli.connect import opened
 from app.cli.db import alembic_config
@@ -21,7 +20,8 @@ from app.coordination.entity_locks import EntityLocks
 from app.db.engine import database_errors, transaction
 from app.errors import TiercelError
 from app.inbox import read
-from app.messages import queue_name
+from app.messaging.messages import queue_name
+from app.messaging.publisher import Publisher
 from app.models import Lane
 from app.vault import Vault, VaultUnusable
 from config.settings import Settings

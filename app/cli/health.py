@@ -7,13 +7,13 @@ from contextlib import suppress
 
 import click
 
-from app.broker import Publisher
 from app.cli.connect import opened, read_settings
 from app.cli.groups import Group
 from app.coordination import heartbeat_file, liveness
 from app.coordination.heartbeat_file import Pulse
 from app.coordination.liveness import Judge
-from app.messages import queue_name
+from app.messaging.messages import queue_name
+from app.messaging.publisher import Publisher
 from app.models import Lane
 from config.settings import Settings
 

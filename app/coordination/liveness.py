@@ -11,10 +11,10 @@ from amqp.exceptions import AMQPError
 from kombu.exceptions import KombuError
 from sqlalchemy import Engine, text
 
-from app.broker import Publisher
 from app.coordination.heartbeat_file import Pulse
 from app.db.pipeline import statement
 from app.errors import TiercelError
+from app.messaging.publisher import Publisher
 from app.models import Lane
 
 TAKES_NOTHING_S = 5.0

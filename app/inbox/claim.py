@@ -9,8 +9,8 @@ from sqlalchemy import text
 
 from app.db.pipeline import AHEAD, SOON, Executor
 from app.inbox.wake import wake
+from app.messaging.pointer import Dispatch, Pointer
 from app.models import Lane
-from app.pointers import Dispatch, Pointer
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from sqlalchemy import Row, text
 
 from app.db.pipeline import Executor
 from app.inbox.wake import wake
+from app.messaging.pointer import Dispatch, Pointer
 from app.models import Lane
-from app.pointers import Dispatch, Pointer
 
 
 @dataclass(frozen=True, slots=True)

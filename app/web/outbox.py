@@ -15,11 +15,11 @@ import structlog
 from sqlalchemy import Engine
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
-from app.broker import Publisher
 from app.db.pipeline import work
 from app.errors import TiercelError
 from app.inbox import due
-from app.pointers import Dispatch
+from app.messaging.pointer import Dispatch
+from app.messaging.publisher import Publisher
 
 _LOG = structlog.get_logger()
 _BOUND = 10_000

@@ -20,7 +20,7 @@ from app.inbox.mapper import Mapper
 from app.inbox.prepare import NewEvent
 from app.inbox.store import EntangledKeys, Kept, Stored, store
 from app.measures import RECEIVED
-from app.pointers import Dispatch, Pointer
+from app.messaging.pointer import Dispatch, Pointer
 from app.resources import Resources
 from app.sources import Request
 from app.vault import Vault

@@ -8,8 +8,8 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from app.messaging.pointer import Dispatch, Pointer
 from app.models import Lane
-from app.pointers import Dispatch, Pointer
 from bench.day.simulate import Job
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from app.messages import queue_name
+from app.messaging.messages import queue_name
 from app.models import Lane
 from bench.children import served
 from bench.events import Stream

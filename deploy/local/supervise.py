@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from threading import Event, Thread
 
-from app.broker import Publisher
 from app.coordination import heartbeat_file, liveness
 from app.coordination.liveness import Judge
 from app.db.engine import make_engine
-from app.messages import queue_name
+from app.messaging.messages import queue_name
+from app.messaging.publisher import Publisher
 from app.models import Lane
 from config.settings import Settings
 from deploy.local.errors import CannotStart

@@ -17,7 +17,7 @@ from kombu import Connection
 
 from app import endpoints
 from app.db.engine import transaction
-from app.messages import queue_name
+from app.messaging.messages import queue_name
 from app.models import Lane
 from app.vault import Vault
 from bench.soak import leaks

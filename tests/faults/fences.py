@@ -163,7 +163,7 @@ FENCES: tuple[Fence, ...] = (
     ),
     Fence(
         "messages that no queue took are said to be unpublished",
-        "app/messages.py",
+        "app/messaging/messages.py",
         '(0, "", queue_name(lane), True, False)',
         '(0, "", queue_name(lane), False, False)',
         _in("integration/test_publisher", "test_a_queue_that_was_deleted_refuses_and_is_made_again"),

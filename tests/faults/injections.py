@@ -13,7 +13,7 @@ import psycopg2
 from kombu import Connection
 from redis import Redis
 
-from app.messages import queue_name
+from app.messaging.messages import queue_name
 from app.models import Lane
 from tests.faults import crash
 from tests.faults.crash import Point

@@ -10,8 +10,8 @@ from app.handlers import HANDLERS
 from app.handlers.registry import Handler, NotProjectable
 from app.inbox import claim
 from app.inbox.claim import Behind
+from app.messaging.pointer import Pointer
 from app.models import Lane, Outcome, Price
-from app.pointers import Pointer
 from app.resources import Resources
 from tasks.pace import Pace
 from tasks.process import process, process_pointers

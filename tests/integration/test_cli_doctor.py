@@ -14,11 +14,11 @@ from kombu import Connection
 from sqlalchemy import Engine
 
 from app import keys
-from app.broker import Publisher
 from app.cli import checks
 from app.cli.state import State
 from app.db.engine import transaction
-from app.messages import queue_name
+from app.messaging.messages import queue_name
+from app.messaging.publisher import Publisher
 from app.models import Lane, Scope
 from config.settings import Settings
 from tests.factories import Inbox

@@ -26,8 +26,8 @@ from app.inbox import due, finish, replay
 from app.inbox.claim import Claim
 from app.inbox.finish import Ended
 from app.inbox.store import Kept
+from app.messaging.pointer import Pointer
 from app.models import Lane, Outcome, Status
-from app.pointers import Pointer
 from app.resources import Resources
 from bench.reference import Accepted, Row, accepted, reference
 from config.settings import Settings

@@ -8,8 +8,8 @@ from app.db.pipeline import work
 from app.dispatcher import Dispatcher
 from app.events.incoming import Incoming
 from app.inbox import deadlines
+from app.messaging.pointer import Pointer
 from app.models import Lane, Outcome, Status
-from app.pointers import Pointer
 from app.resources import Resources
 from tasks.process import process
 from tests.factories import Inbox, incoming

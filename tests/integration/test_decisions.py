@@ -8,8 +8,8 @@ import pytest
 
 from app.events.incoming import Incoming, Version
 from app.inbox.store import Kept, Stored
+from app.messaging.pointer import Pointer
 from app.models import Outcome, Status
-from app.pointers import Pointer
 from app.resources import Resources
 from tasks.process import process
 from tests.factories import Inbox, incoming

@@ -12,8 +12,8 @@ from werkzeug.test import TestResponse
 
 from app import keys
 from app.db.engine import transaction
+from app.messaging.pointer import Pointer
 from app.models import Scope
-from app.pointers import Pointer
 from app.resources import Resources
 from app.web.factory import create_app
 from config.settings import Settings

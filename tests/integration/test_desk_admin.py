@@ -13,8 +13,8 @@ from sqlalchemy.exc import IntegrityError
 from app import audit, endpoints, keys
 from app.db.engine import transaction
 from app.endpoints import FIRST_PARTY
+from app.messaging.pointer import Pointer
 from app.models import Scope
-from app.pointers import Pointer
 from app.resources import Resources
 from app.web.factory import create_app
 from config.settings import Settings

@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from app.dispatcher import Dispatcher
 from app.inbox.wake import CHANNEL
-from app.messages import queue_name
+from app.messaging.messages import queue_name
 from app.models import Lane, Outcome, Status
 from app.resources import Resources
 from config.settings import Settings

@@ -14,7 +14,7 @@ from kombu import Connection
 from app.coordination import heartbeat_file, liveness
 from app.coordination.heartbeat_file import Pulse
 from app.coordination.liveness import SILENT_S, Judge
-from app.messages import queue_name
+from app.messaging.messages import queue_name
 from app.models import Lane
 from app.resources import Resources
 from config.settings import Settings

@@ -24,8 +24,8 @@ from app.inbox import claim as inbox_claim
 from app.inbox import deadlines, due, finish
 from app.inbox.claim import Claim
 from app.inbox.reprioritise import Move, NotWaiting, Wanted, reprioritise, reprioritise_all
+from app.messaging.pointer import Pointer
 from app.models import Lane, Outcome, Status
-from app.pointers import Pointer
 from app.refill import Refill
 from app.resources import Resources
 from bench.reference import Accepted, Row, accepted, reference

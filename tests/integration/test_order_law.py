@@ -14,8 +14,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from app.events.incoming import Incoming
+from app.messaging.pointer import Pointer
 from app.models import Outcome, Status
-from app.pointers import Pointer
 from app.resources import Resources
 from bench.reference import Accepted, Row, accepted, reference
 from config.settings import Settings

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from app.broker import Publisher
+from app.messaging.pointer import Dispatch, Pointer
+from app.messaging.publisher import Publisher
 from app.models import Lane
-from app.pointers import Dispatch, Pointer
 from app.resources import Resources
 from app.web.outbox import Outbox
 from config.settings import Settings
@@ -97,7 +97,7 @@ def test_what_stays_unconfirmed_is_to_be_published_again(
     way.become("hole")
     assert publisher.offer([first]) == []
     assert publisher.confirms() == []
-    monkeypatch.setattr("app.broker._CONFIRM_S", 0.0)
+    monkeypatch.setattr("app.messaging.publisher._CONFIRM_S", 0.0)
     assert publisher.confirms() == [first]
     # The connection is given up with it
     assert publisher.offer([second]) == [second]

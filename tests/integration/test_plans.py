@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.db.pipeline import _prepared
-from app.pointers import Pointer
+from app.messaging.pointer import Pointer
 from app.resources import Resources
 from bench.plans import OWNED, plans, statements
 from tasks.process import process

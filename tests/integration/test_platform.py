@@ -16,7 +16,7 @@ import yaml
 from dotenv import dotenv_values
 from sqlalchemy import Engine, text
 
-from app.messages import queue_name
+from app.messaging.messages import queue_name
 from app.models import Lane
 from config.settings import Settings
 from deploy.local import ports, procfile, secrets_file

@@ -22,8 +22,8 @@ from app.handlers.apply import apply
 from app.handlers.registry import Handler
 from app.inbox import due, finish
 from app.inbox.claim import Claim, claim
+from app.messaging.pointer import Pointer
 from app.models import Event, Outcome, Price, Status
-from app.pointers import Pointer
 from app.resources import Resources
 from tasks.pace import Pace
 from tasks.process import process, process_pointers

@@ -17,8 +17,8 @@ from app.handlers import HANDLERS
 from app.handlers.registry import Handler, NotProjectable
 from app.inbox import claim, due, finish
 from app.inbox.claim import Claim
+from app.messaging.pointer import Pointer
 from app.models import Outcome, Price, Status
-from app.pointers import Pointer
 from app.resources import Resources
 from tasks.process import process
 from tests.factories import Inbox, incoming

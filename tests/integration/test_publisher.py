@@ -2,12 +2,12 @@
 
 import pytest
 
-from app.broker import Publisher
 from app.db.engine import transaction
 from app.inbox import due
-from app.messages import queue_name
+from app.messaging.messages import queue_name
+from app.messaging.pointer import Dispatch, Pointer
+from app.messaging.publisher import Publisher
 from app.models import Lane
-from app.pointers import Dispatch, Pointer
 from app.resources import Resources
 from config.settings import QueueType, Settings
 from tests.factories import Inbox, incoming

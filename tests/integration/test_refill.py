@@ -13,8 +13,8 @@ from app.db.pipeline import work
 from app.dispatcher import _OPEN_BELOW, Dispatcher
 from app.inbox import deadlines, due
 from app.inbox.due import LaneLoad
+from app.messaging.pointer import Dispatch
 from app.models import Lane
-from app.pointers import Dispatch
 from app.refill import Refill
 from app.resources import Resources
 from config.settings import Settings

@@ -24,8 +24,8 @@ from app.handlers.gate import Position, State, Verdict, judge
 from app.inbox import replays
 from app.inbox.read import EventFilter
 from app.inbox.replays import Forecast, ReplayDiffers
+from app.messaging.pointer import Pointer
 from app.models import Entity, Event, Fact, Lane, ReplayState, Scope, Status
-from app.pointers import Pointer
 from app.resources import Resources
 from app.web.factory import create_app
 from config.settings import Settings

@@ -14,8 +14,8 @@ from app.db.engine import transaction
 from app.dispatcher import Dispatcher
 from app.errors import FieldInvalid
 from app.inbox.reprioritise import Move, NotWaiting, Wanted, reprioritise, reprioritise_all
+from app.messaging.pointer import Pointer
 from app.models import Lane, Outcome, Scope, Status
-from app.pointers import Pointer
 from app.resources import Resources
 from app.web.factory import create_app
 from config.settings import Settings

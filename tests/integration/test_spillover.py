@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from celery import Celery
 
+from app.messaging.pointer import Dispatch, Pointer
 from app.models import Lane
-from app.pointers import Dispatch, Pointer
 from app.resources import Resources
 from config.settings import Settings
 from tests.factories import Inbox, incoming

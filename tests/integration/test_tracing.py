@@ -19,8 +19,8 @@ from app.handlers import HANDLERS
 from app.handlers.registry import Handler, Row
 from app.inbox.ids import new_event_id
 from app.inbox.replay import replay
+from app.messaging.pointer import Pointer
 from app.models import Outcome
-from app.pointers import Pointer
 from app.resources import Resources
 from config.settings import Settings
 from config.settings import settings as process_settings

@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
-from app.broker import queue_for
-from app.messages import APPLY_EVENTS, PURGE
+from app.messaging.messages import APPLY_EVENTS, PURGE
+from app.messaging.publisher import queue_for
 from app.models import Lane, Outcome
 from config.settings import QueueType, Settings
 from tests.factories import Inbox, incoming

@@ -10,9 +10,9 @@ from amqp import Message
 from amqp.method_framing import frame_writer
 from amqp.serialization import dumps
 
-from app.messages import PER_MESSAGE, Messages, queue_name, together
+from app.messaging.messages import PER_MESSAGE, Messages, queue_name, together
+from app.messaging.pointer import Dispatch, Pointer
 from app.models import Lane
-from app.pointers import Dispatch, Pointer
 
 CHANNEL = 3
 

@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 from amqp.serialization import dumps
 
+from app.messaging.pointer import Dispatch
 from app.models import Lane
-from app.pointers import Dispatch
 
 APPLY_EVENTS = "tasks.process.apply_events"
 APPLY_EVENTS_SHOWN = "tasks.process.apply_events.shown"

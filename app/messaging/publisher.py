@@ -15,9 +15,9 @@ from kombu import Connection, Exchange, Queue
 from kombu.exceptions import KombuError
 
 from app import tracing
-from app.messages import Messages, Shown, apart, queue_name, together
+from app.messaging.messages import Messages, Shown, apart, queue_name, together
+from app.messaging.pointer import Dispatch
 from app.models import Lane
-from app.pointers import Dispatch
 from config.settings import QueueType
 
 MAX_PRIORITY = 9

@@ -1,0 +1,1 @@
+"""Pointers, the task messages that carry them, and publishing to RabbitMQ."""

@@ -20,7 +20,7 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 
-from app import measures, tracing
+from app import tracing
 from app.coordination import heartbeat_file
 from app.coordination.heartbeat_file import Pulse
 from app.coordination.leader_election import POLL_S, Heartbeat, Role, Standby
@@ -33,6 +33,7 @@ from app.inbox.tally import Step
 from app.inbox.wake import CHANNEL
 from app.messaging.pointer import Dispatch
 from app.models import Lane
+from app.observability import process_metrics
 from app.refill import Refill
 from app.reserve import Reserve
 from app.resources import Resources
@@ -104,7 +105,7 @@ class Dispatcher:
             self._pulse_at = time.monotonic() + _PULSE_S
             self._count()
             self._tally()
-            measures.sample(self.resources.connections)
+            process_metrics.sample(self.resources.connections)
         with work(self.resources.engine) as session:
             expired = due.expire_leases(session, settings.max_attempts)
             if beats:

@@ -1,7 +1,7 @@
 """Owns what Prometheus reads: the processes' own numbers, and what the database says about the whole system.
 
 The second is the same at every endpoint of one system; the rules in deploy/prometheus/ take the maximum over them.
-Every family is here or in app/measures.py, and in docs/metrics.md.
+Every family is here or in app/observability/process_metrics.py, and in docs/metrics.md.
 """
 
 import time
@@ -14,13 +14,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.multiprocess import MultiProcessCollector
 from sqlalchemy import Engine, text
 
-from app import measures
 from app.db.engine import transaction
 from app.errors import TiercelError
 from app.inbox import tally
 from app.inbox.tally import Measured
-from app.measures import BUCKETS_S
 from app.models import Lane
+from app.observability import process_metrics
+from app.observability.process_metrics import BUCKETS_S
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FRESH_S = 1.0
@@ -139,7 +139,7 @@ class Exposition:
 
     def collect(self) -> Iterator[Metric]:
         """Return every family, first those of processes."""
-        yield from MultiProcessCollector.merge(measures.files(), accumulate=True)  # type: ignore[no-untyped-call]
+        yield from MultiProcessCollector.merge(process_metrics.files(), accumulate=True)  # type: ignore[no-untyped-call]
         now = time.monotonic()
         if now >= self._read_at + _FRESH_S:
             self._read, self._read_at = self._look(), now

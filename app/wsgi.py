@@ -3,13 +3,14 @@
 import atexit
 import os
 
-from app import measures, tracing
+from app import tracing
+from app.observability import process_metrics
 from app.web.factory import create_app
 from config.logs import configure_logs
 from config.settings import settings
 
 configure_logs(settings())
-measures.begin("web", main=os.getppid(), slot=os.getpid())
+process_metrics.begin("web", main=os.getppid(), slot=os.getpid())
 tracing.begin("web")
 flask_app = create_app(settings())
 atexit.register(flask_app.extensions["receiver"].close)

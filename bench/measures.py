@@ -81,11 +81,11 @@ def main() -> None:
         os.environ["TIERCEL_HOME"] = home
         from flask import Flask  # noqa: PLC0415  # after the home is set
 
-        from app import measures  # noqa: PLC0415
+        from app.observability import process_metrics  # noqa: PLC0415
         from app.web import health  # noqa: PLC0415
         from app.web.measured import measure  # noqa: PLC0415
 
-        measures.begin("web", main=os.getpid(), slot=0)
+        process_metrics.begin("web", main=os.getpid(), slot=0)
 
         def request(*, measured: bool) -> Callable[[], object]:
             flask_app = Flask("bench", static_folder=None)
@@ -102,8 +102,8 @@ def main() -> None:
             return ask
 
         count, observation, plain, hooked = cost_us(
-            lambda: measures.ATTEMPTS.add("ended"),
-            lambda: measures.LOCK_WAIT.observe(0.02),
+            lambda: process_metrics.ATTEMPTS.add("ended"),
+            lambda: process_metrics.LOCK_WAIT.observe(0.02),
             request(measured=False),
             request(measured=True),
         )

@@ -28,8 +28,8 @@ from app.inbox import finish
 from app.inbox.claim import Claim
 from app.inbox.finish import Ended
 from app.inbox.wake import wake
-from app.measures import ATTEMPTS, named
 from app.models import Outcome
+from app.observability.process_metrics import ATTEMPTS, named
 from app.resources import Resources
 from tasks.policy import Dead, RetryPolicy
 from tasks.trace import trace_of

@@ -12,10 +12,11 @@ from celery import Celery, Task
 from celery.signals import celeryd_init, setup_logging, worker_init, worker_process_init, worker_process_shutdown
 from celery.utils.log import current_process_index  # type: ignore[attr-defined]  # celery-types lacks it
 
-from app import measures, requests, tracing
+from app import requests, tracing
 from app.messaging.messages import APPLY_EVENTS, APPLY_EVENTS_SHOWN, CARRY_OUT, PURGE, queue_name
 from app.messaging.publisher import TRANSPORT_OPTIONS, queue_for
 from app.models import Lane
+from app.observability import process_metrics
 from app.resources import Resources
 from config.heap import settle
 from config.logs import configure_logs
@@ -114,7 +115,7 @@ def _apply(task: "Task[..., None]", pairs: list[list[Any]]) -> None:
 
 
 def _sample() -> None:
-    measures.sample(resources().connections)
+    process_metrics.sample(resources().connections)
 
 
 @celery.task(name=PURGE)
@@ -156,7 +157,7 @@ def _after_fork(**_: object) -> None:
     # A pool's processes have seats; a new one takes the seat of the one that died.
     seat = current_process_index(0) or 0
     group = _group[-1] if _group else "worker"
-    measures.begin(group, main=os.getppid(), slot=seat)
+    process_metrics.begin(group, main=os.getppid(), slot=seat)
     tracing.begin(group)
 
 

@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from tenacity import Retrying, retry_if_result, stop_after_delay, wait_random
 
-from app.measures import LOCK_WAIT, LOCKS
+from app.observability.process_metrics import LOCK_WAIT, LOCKS
 
 _LOG = structlog.get_logger()
 _DOWN_S = 1.0

@@ -15,8 +15,8 @@ from sqlalchemy import text
 
 from app.db.pipeline import Executor
 from app.handlers import HANDLERS
-from app.measures import BUCKETS_S, OTHER
 from app.models import Lane, Outcome
+from app.observability.process_metrics import BUCKETS_S, OTHER
 
 
 class Measured(IntEnum):

@@ -11,9 +11,10 @@ from typing import Any
 from flask import Blueprint, Flask, Response, g, request
 from flask.globals import request_ctx
 
-from app import exposition, keys, measures
+from app import exposition, keys
 from app.db.engine import transaction
 from app.models import Scope
+from app.observability import process_metrics
 from app.web.api.described import described
 from app.web.receive import receiver
 from app.web.receiver import Receiver
@@ -52,15 +53,15 @@ def measure(flask_app: Flask) -> None:
     def _end(response: Response) -> Response:
         asked, status = request_ctx.request, response.status_code
         rule = asked.url_rule
-        route = measures.OTHER if rule is None else rule.rule
-        measures.ANSWERED.add(route, measures.named(asked.method, _METHODS), str(status))
-        measures.ANSWER.observe(time.perf_counter() - asked.environ[_BEGAN], route)
+        route = process_metrics.OTHER if rule is None else rule.rule
+        process_metrics.ANSWERED.add(route, process_metrics.named(asked.method, _METHODS), str(status))
+        process_metrics.ANSWER.observe(time.perf_counter() - asked.environ[_BEGAN], route)
         if status >= _FIRST_ERROR and (asked.endpoint or "").startswith(_DOOR):
             name = (asked.view_args or {}).get("name", "")
-            source = name if door.endpoints.known(name) is not None else measures.OTHER
-            measures.REFUSED.add(source, g.get("problem", str(status)))
-        if measures.sample(door.resources.connections):
-            measures.OUTBOX.set(door.unpublished())
+            source = name if door.endpoints.known(name) is not None else process_metrics.OTHER
+            process_metrics.REFUSED.add(source, g.get("problem", str(status)))
+        if process_metrics.sample(door.resources.connections):
+            process_metrics.OUTBOX.set(door.unpublished())
         return response
 
 

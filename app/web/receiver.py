@@ -19,8 +19,8 @@ from app.exposition import Exposition
 from app.inbox.mapper import Mapper
 from app.inbox.prepare import NewEvent
 from app.inbox.store import EntangledKeys, Kept, Stored, store
-from app.measures import RECEIVED
 from app.messaging.pointer import Dispatch, Pointer
+from app.observability.process_metrics import RECEIVED
 from app.resources import Resources
 from app.sources import Request
 from app.vault import Vault

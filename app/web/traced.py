@@ -6,7 +6,7 @@ from flask import Flask, Response, g
 from flask.globals import request_ctx
 
 from app import tracing
-from app.measures import OTHER
+from app.observability.process_metrics import OTHER
 from app.web.receiver import Receiver
 
 _DOOR, _DESK = "/webhooks/", "/v1/events"

@@ -12,11 +12,12 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
-from app import keys, measures
+from app import keys
 from app.db.engine import make_engine, transaction
 from app.dispatcher import Dispatcher
 from app.exposition import FAMILIES, Exposition
 from app.models import Lane, Scope
+from app.observability import process_metrics
 from app.resources import Resources
 from app.web.factory import create_app
 from config.settings import Settings
@@ -33,9 +34,9 @@ Samples = dict[tuple[str, ...], float]
 def _counting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """This process counts, in a folder of its own."""
     monkeypatch.setattr(os, "environ", os.environ | {"TIERCEL_HOME": str(tmp_path)})
-    measures.begin("web", main=os.getpid(), slot=0)
+    process_metrics.begin("web", main=os.getpid(), slot=0)
     yield
-    measures.end()
+    process_metrics.end()
 
 
 @pytest.fixture
@@ -91,7 +92,7 @@ def test_every_family_is_there_and_in_prometheus_own_form(client: FlaskClient) -
 
 @pytest.mark.usefixtures("_counting")
 def test_without_a_database_the_processes_own_numbers_are_left() -> None:
-    measures.ATTEMPTS.add("retry")
+    process_metrics.ATTEMPTS.add("retry")
     nowhere = make_engine(f"postgresql+psycopg2://127.0.0.1:{free_port()}/nothing")
     found = samples(Exposition(nowhere).text().decode())
     assert found["tiercel_database_up",] == 0

@@ -14,8 +14,8 @@ from sqlalchemy import Engine, text
 from app.db.pipeline import work
 from app.inbox import tally
 from app.inbox.tally import Measured, Step
-from app.measures import BUCKETS_S
 from app.models import Lane, Outcome
+from app.observability.process_metrics import BUCKETS_S
 from tests.factories import Inbox, incoming
 from tests.waiting import wait_until
 

@@ -12,7 +12,7 @@ import yaml
 
 from app.exposition import FAMILIES
 from app.inbox.kpis import OBJECTIVES_S
-from app.measures import MEASURES, Spread
+from app.observability.process_metrics import MEASURES, Spread
 from bench import alerts
 from bench.faults import FAULTS
 

@@ -19,8 +19,8 @@ import app.web
 from app.cli.main import tiercel
 from app.errors import Rejected, TiercelError, Transient
 from app.exposition import FAMILIES
-from app.measures import MEASURES
 from app.models import Lane, Outcome, Status
+from app.observability.process_metrics import MEASURES
 from app.sources import KINDS
 from app.sources.kind import Config
 from app.web.errors import problem

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from app import measures
+from app.observability import process_metrics
 
 COUNTING = """
 import os, signal, sys
@@ -29,7 +29,7 @@ DEAD_PID = 2**22 + 1
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TIERCEL_HOME", str(tmp_path))
     yield
-    measures.end()
+    process_metrics.end()
 
 
 def run(group: str, slot: int, count: int, *, dies: bool = False, main: int | None = None) -> None:
@@ -39,7 +39,7 @@ def run(group: str, slot: int, count: int, *, dies: bool = False, main: int | No
 
 def shown() -> dict[tuple[str, ...], float]:
     """Return every sample by its name and the values of its labels."""
-    merged = MultiProcessCollector.merge(measures.files(), accumulate=True)  # type: ignore[no-untyped-call]
+    merged = MultiProcessCollector.merge(process_metrics.files(), accumulate=True)  # type: ignore[no-untyped-call]
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
         for metric in merged
@@ -48,24 +48,24 @@ def shown() -> dict[tuple[str, ...], float]:
 
 
 def test_a_process_that_never_began_counts_nothing_and_writes_no_file() -> None:
-    measures.ATTEMPTS.add("retry")
-    measures.COMMIT.observe(1)
-    measures.CONNECTIONS.set(1)
-    assert not measures.sample(lambda: 1)
-    assert measures.files() == []
+    process_metrics.ATTEMPTS.add("retry")
+    process_metrics.COMMIT.observe(1)
+    process_metrics.CONNECTIONS.set(1)
+    assert not process_metrics.sample(lambda: 1)
+    assert process_metrics.files() == []
 
 
 def test_switched_off_a_process_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METRICS", "false")
     run("web", 0, 3)
-    assert measures.files() == []
+    assert process_metrics.files() == []
 
 
 def test_a_folder_that_can_not_be_made_stops_no_process(tmp_path: Path) -> None:
     (tmp_path / "metrics").write_text("a file")
-    measures.begin("web", main=os.getpid(), slot=0)
-    measures.ATTEMPTS.add("retry")
-    assert measures.files() == []
+    process_metrics.begin("web", main=os.getpid(), slot=0)
+    process_metrics.ATTEMPTS.add("retry")
+    assert process_metrics.files() == []
 
 
 def test_processes_add_up_and_a_killed_one_loses_nothing() -> None:
@@ -82,10 +82,10 @@ def test_processes_add_up_and_a_killed_one_loses_nothing() -> None:
 
 def test_who_takes_a_dead_ones_seat_goes_on_with_its_numbers_in_the_same_files() -> None:
     run("high", 0, 3, dies=True)
-    files = measures.files()
+    files = process_metrics.files()
     run("high", 0, 4)
     assert shown()["tiercel_attempts_total", "high", "retry"] == 7
-    assert measures.files() == files
+    assert process_metrics.files() == files
 
 
 def test_a_group_that_begins_anew_begins_at_nothing_and_leaves_the_others_alone() -> None:
@@ -117,14 +117,14 @@ def test_files_of_a_container_that_is_gone_go_after_an_hour(tmp_path: Path) -> N
 
 
 def test_memory_and_connections_are_noted_now_and_then() -> None:
-    measures.begin("web", main=os.getpid(), slot=0)
-    assert measures.sample(lambda: 3)
-    assert not measures.sample(lambda: 4)
+    process_metrics.begin("web", main=os.getpid(), slot=0)
+    assert process_metrics.sample(lambda: 3)
+    assert not process_metrics.sample(lambda: 4)
     found = shown()
     assert found["tiercel_database_pool_in_use", "web"] == 3
     assert found["tiercel_process_resident_memory_bytes", "web"] > 1_000_000
 
 
 def test_what_a_stranger_chose_is_other() -> None:
-    assert measures.named("GET", frozenset({"GET"})) == "GET"
-    assert measures.named("BREW", frozenset({"GET"})) == "other"
+    assert process_metrics.named("GET", frozenset({"GET"})) == "GET"
+    assert process_metrics.named("BREW", frozenset({"GET"})) == "other"

@@ -18,8 +18,8 @@ from app.endpoints import Endpoint
 from app.errors import TiercelError
 from app.inbox import shed
 from app.inbox.read import Pulse
-from app.measures import COMMIT
 from app.models import Lane
+from app.observability.process_metrics import COMMIT
 from app.web.limits import address, memory, pressure
 from app.web.limits.buckets import Bucket, LocalBuckets
 from app.web.limits.leases import Leases

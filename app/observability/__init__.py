@@ -1,0 +1,1 @@
+"""Metrics and traces that a process makes about itself."""

@@ -44,8 +44,8 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "broker_pool_limit": 10,
         "broker_pool_acquire_timeout": 5,
         "broker_heartbeat": 30,
-        # No confirms here: pointers go through app.messaging.publisher, and a worker's own events (for Flower) would hold up its
-        # loop for a round trip each: half of its processor time, measured.
+        # No confirms here: pointers go through app.messaging.publisher, and a worker's own events (for Flower) would hold
+        # up its loop for a round trip each: half of its processor time, measured.
         "broker_transport_options": TRANSPORT_OPTIONS,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,

@@ -20,7 +20,6 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 
-from app import tracing
 from app.coordination import heartbeat_file
 from app.coordination.heartbeat_file import Pulse
 from app.coordination.leader_election import POLL_S, Heartbeat, Role, Standby
@@ -33,7 +32,7 @@ from app.inbox.tally import Step
 from app.inbox.wake import CHANNEL
 from app.messaging.pointer import Dispatch
 from app.models import Lane
-from app.observability import process_metrics
+from app.observability import process_metrics, tracing
 from app.refill import Refill
 from app.reserve import Reserve
 from app.resources import Resources

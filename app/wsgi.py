@@ -3,8 +3,7 @@
 import atexit
 import os
 
-from app import tracing
-from app.observability import process_metrics
+from app.observability import process_metrics, tracing
 from app.web.factory import create_app
 from config.logs import configure_logs
 from config.settings import settings

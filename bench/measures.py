@@ -41,7 +41,7 @@ def cost_us(*steps: Callable[[], object]) -> list[float]:
 
 def traced(sampler: str) -> float:
     """Return what the trace of an event costs where it is made, in µs: off, not sampled, sampled."""
-    from app import tracing  # noqa: PLC0415  # after the home is set
+    from app.observability import tracing  # noqa: PLC0415  # after the home is set
     from config.settings import settings  # noqa: PLC0415
 
     os.environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": sampler and "http://127.0.0.1:9", "OTEL_TRACES_SAMPLER": sampler}

@@ -18,7 +18,6 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from app import tracing
 from app.db.pipeline import statement, work
 from app.errors import Busy, ClaimLost, TiercelError, Transient, Unavailable
 from app.handlers import HANDLERS, handler_for
@@ -29,13 +28,14 @@ from app.inbox.claim import Claim
 from app.inbox.finish import Ended
 from app.inbox.wake import wake
 from app.models import Outcome
+from app.observability import tracing
 from app.observability.process_metrics import ATTEMPTS, named
 from app.resources import Resources
 from tasks.policy import Dead, RetryPolicy
 from tasks.trace import trace_of
 
 if TYPE_CHECKING:
-    from app.tracing.scopes import Work
+    from app.observability.tracing.scopes import Work
 
 _LOG = structlog.get_logger()
 _SHORT_RETRIES = 3

@@ -7,7 +7,6 @@ from collections.abc import Set as AbstractSet
 
 import structlog
 
-from app import tracing
 from app.coordination.entity_locks import Held
 from app.db.pipeline import statement, work
 from app.errors import TiercelError
@@ -17,6 +16,7 @@ from app.inbox.claim import NOTHING_MORE, Behind, Claim, Waiting
 from app.messaging.messages import PER_MESSAGE
 from app.messaging.pointer import Pointer
 from app.models import Lane
+from app.observability import tracing
 from app.resources import Resources
 from tasks.attempt import attempt, attempt_batch, held
 from tasks.pace import Pace

@@ -12,11 +12,11 @@ from celery import Celery, Task
 from celery.signals import celeryd_init, setup_logging, worker_init, worker_process_init, worker_process_shutdown
 from celery.utils.log import current_process_index  # type: ignore[attr-defined]  # celery-types lacks it
 
-from app import requests, tracing
+from app import requests
 from app.messaging.messages import APPLY_EVENTS, APPLY_EVENTS_SHOWN, CARRY_OUT, PURGE, queue_name
 from app.messaging.publisher import TRANSPORT_OPTIONS, queue_for
 from app.models import Lane
-from app.observability import process_metrics
+from app.observability import process_metrics, tracing
 from app.resources import Resources
 from config.heap import settle
 from config.logs import configure_logs
@@ -44,8 +44,8 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "broker_pool_limit": 10,
         "broker_pool_acquire_timeout": 5,
         "broker_heartbeat": 30,
-        # No confirms here: pointers go through app.messaging.publisher, and a worker's own events (for Flower) would hold
-        # up its loop for a round trip each: half of its processor time, measured.
+        # No confirms here: pointers go through app.messaging.publisher, and a worker's own events (for Flower) would
+        # hold up its loop for a round trip each: half of its processor time, measured.
         "broker_transport_options": TRANSPORT_OPTIONS,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,

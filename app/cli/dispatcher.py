@@ -15,10 +15,10 @@ def command() -> None:
     Start as many as you like: one leads, the others stand by.
     """
     load_lean()
-    from app import tracing  # noqa: PLC0415  # all of these only now: it runs for months
+    # All of these only now: it runs for months.
     from app.cli.connect import read_settings  # noqa: PLC0415
     from app.dispatcher import Dispatcher  # noqa: PLC0415
-    from app.observability import process_metrics
+    from app.observability import process_metrics, tracing  # noqa: PLC0415
     from app.resources import Resources  # noqa: PLC0415
 
     resources = Resources.open(read_settings(), pool_size=3)

@@ -14,10 +14,10 @@ from amqp.exceptions import AMQPError
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import KombuError
 
-from app import tracing
 from app.messaging.messages import Messages, Shown, apart, queue_name, together
 from app.messaging.pointer import Dispatch
 from app.models import Lane
+from app.observability import tracing
 from config.settings import QueueType
 
 MAX_PRIORITY = 9

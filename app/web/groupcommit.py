@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-from app import tracing
 from app.errors import Permanent, TiercelError, Unavailable
 from app.inbox.prepare import NewEvent
 from app.inbox.store import Stored
+from app.observability import tracing
 from app.web import loop
 
 _GROUP = 100

@@ -9,7 +9,6 @@ from functools import partial
 
 from sqlalchemy import Engine
 
-from app import tracing
 from app.db.engine import make_engine
 from app.db.pipeline import statement, work
 from app.endpoints import Endpoint
@@ -20,6 +19,7 @@ from app.inbox.mapper import Mapper
 from app.inbox.prepare import NewEvent
 from app.inbox.store import EntangledKeys, Kept, Stored, store
 from app.messaging.pointer import Dispatch, Pointer
+from app.observability import tracing
 from app.observability.process_metrics import RECEIVED
 from app.resources import Resources
 from app.sources import Request

@@ -5,7 +5,7 @@ from typing import Any
 from flask import Flask, Response, g
 from flask.globals import request_ctx
 
-from app import tracing
+from app.observability import tracing
 from app.observability.process_metrics import OTHER
 from app.web.receiver import Receiver
 

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from app import tracing
 from app.dispatcher import Dispatcher
 from app.events.incoming import Incoming
 from app.handlers import HANDLERS
@@ -21,6 +20,7 @@ from app.inbox.ids import new_event_id
 from app.inbox.replay import replay
 from app.messaging.pointer import Pointer
 from app.models import Outcome
+from app.observability import tracing
 from app.resources import Resources
 from config.settings import Settings
 from config.settings import settings as process_settings

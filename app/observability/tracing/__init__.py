@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from config.settings import settings
 
 if TYPE_CHECKING:
-    from app.tracing.recorder import Recorder
-    from app.tracing.scopes import Scope, Work
+    from app.observability.tracing.recorder import Recorder
+    from app.observability.tracing.scopes import Scope, Work
 
 Attributes = Mapping[str, str | int | float | bool]
 Row = Mapping[str, Any]
@@ -38,7 +38,7 @@ _END_S = 1.5
 def load() -> None:
     """Load what ``begin`` will need, where an endpoint is set: before the fork it is loaded once for all processes."""
     if settings().traces_url():
-        import_module("app.tracing.recorder")
+        import_module("app.observability.tracing.recorder")
 
 
 def begin(group: str) -> None:
@@ -46,7 +46,7 @@ def begin(group: str) -> None:
     global _recorder  # noqa: PLW0603  # one a process
     if not settings().traces_url():
         return
-    from app.tracing.recorder import Recorder  # noqa: PLC0415  # nobody pays for it who doesn't trace
+    from app.observability.tracing.recorder import Recorder  # noqa: PLC0415  # nobody pays for it who doesn't trace
 
     _recorder = Recorder.of(settings(), group)
     atexit.register(end)

@@ -10,10 +10,10 @@ from typing import Self
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 
-from app.tracing import NOTHING, Attributes
-from app.tracing.export import Outlet
-from app.tracing.scopes import Note, Request, Work
-from app.tracing.spans import Spans
+from app.observability.tracing import NOTHING, Attributes
+from app.observability.tracing.export import Outlet
+from app.observability.tracing.scopes import Note, Request, Work
+from app.observability.tracing.spans import Spans
 from config.settings import Sampler, Settings
 
 

@@ -14,9 +14,9 @@ from time import time_ns
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Link, SpanContext, SpanKind
 
-from app.tracing import Attributes, Row, current
-from app.tracing.export import Outlet
-from app.tracing.spans import Spans, Step, context_of, new_context
+from app.observability.tracing import Attributes, Row, current
+from app.observability.tracing.export import Outlet
+from app.observability.tracing.spans import Spans, Step, context_of, new_context
 
 _NOT_SHOWN = frozenset({"context", "queued_at"})
 

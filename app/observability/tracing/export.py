@@ -15,7 +15,7 @@ import structlog
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from app.tracing.spans import Spans
+from app.observability.tracing.spans import Spans
 
 _LOG = structlog.get_logger()
 _BOUND = 2_048

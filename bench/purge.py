@@ -25,7 +25,7 @@ from app.db.pipeline import work
 from app.events.incoming import Incoming, Operation, Version
 from app.inbox.prepare import NewEvent, prepare
 from app.inbox.store import store
-from app.lanes import prioritise
+from app.lanes import shipped
 from app.models import Source
 from app.resources import Resources
 from app.vault import Vault
@@ -134,7 +134,7 @@ def _event(source: Source) -> NewEvent:
     named = replace(_LIKE, external_id=secrets.token_hex(12), entity_id=secrets.token_hex(4))
     return prepare(
         named,
-        prioritise(named),
+        shipped().decide(named),
         source_id=source.id,
         revision=source.revision,
         received_at=time.time(),

@@ -16,7 +16,7 @@ from app.db.engine import transaction
 from app.events.incoming import Incoming, JsonObject, Operation, Version
 from app.inbox.prepare import NewEvent, prepare
 from app.inbox.store import Stored, store
-from app.lanes import prioritise
+from app.lanes import shipped
 from app.messaging.pointer import Pointer
 from app.models import Entity, Event, Source
 from app.vault import Vault
@@ -74,7 +74,7 @@ class Inbox:
         """Return what store takes."""
         return prepare(
             event,
-            prioritise(event),
+            shipped().decide(event),
             source_id=self.source.id,
             revision=self.source.revision,
             received_at=time.time() if received_at is None else received_at,

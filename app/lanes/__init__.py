@@ -1,4 +1,4 @@
-"""Owns prioritise: which lane an event belongs to, how it is ordered there, and why. Pure: no database, no clock.
+"""The priority policy: which lane an event belongs to, how it is ordered there, and why. Pure: no database, no clock.
 
 A policy is data (``policy``), the shipped one as well (``default``); it is compiled once (``compiled``) and then asked
 for every event.
@@ -7,6 +7,6 @@ for every event.
 from app.lanes.compiled import Compiled
 from app.lanes.decision import Decision, Explanation
 from app.lanes.policy import Policy, PolicyInvalid, read_policy
-from app.lanes.prioritise import prioritise, shipped
+from app.lanes.prioritise import shipped
 
-__all__ = ["Compiled", "Decision", "Explanation", "Policy", "PolicyInvalid", "prioritise", "read_policy", "shipped"]
+__all__ = ["Compiled", "Decision", "Explanation", "Policy", "PolicyInvalid", "read_policy", "shipped"]

@@ -87,7 +87,7 @@ class Compiled:
         self._sorts: dict[tuple[str, str, str, str], _Sort] = {}
         self._told = f"policy {version}" if version else "the shipped policy"
 
-    def decide(self, incoming: Incoming, *, kind: str, at: float | None) -> Decision:
+    def decide(self, incoming: Incoming, *, kind: str = "", at: float | None = None) -> Decision:
         """Return where an event goes; ``at`` is now in Unix seconds, None where urgency shall not count."""
         sort = self._sort(incoming, kind)
         body = incoming.payload

@@ -15,7 +15,7 @@ from app.events.canonical_json import parse
 from app.inbox.mapper import Mapper
 from app.inbox.prepare import NewEvent
 from app.inbox.store import row_of
-from app.lanes import prioritise
+from app.lanes import shipped
 from app.models import Outcome
 from app.sources import KINDS, Kind, Request
 from app.sources.kind import Outgoing
@@ -50,7 +50,7 @@ def mapper(kind: Kind, config: Any, secrets: list[str]) -> Mapper:
         kind=kind,
         config=config,
         secrets=secrets,
-        decide=lambda event, _at: prioritise(event),
+        decide=lambda event, _at: shipped().decide(event),
         skew_s=300.0,
     )
 

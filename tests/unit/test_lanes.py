@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.lanes import prioritise, read_policy
+from app.lanes import read_policy, shipped
 from app.lanes.default import DOCUMENT
 from app.models import Lane
 from tests.factories import incoming
@@ -60,7 +60,7 @@ from tests.factories import incoming
 )
 def test_an_event_goes_to_the_lane_of_its_kind(event_type: str, lane: Lane) -> None:
     # An amount is what the made-up bodies hold else, and a product that carries a price is another case.
-    decision = prioritise(incoming(event_type, data={"id": "1"}))
+    decision = shipped().decide(incoming(event_type, data={"id": "1"}))
     assert decision.lane is lane
     assert 0 <= decision.priority <= 9
     assert decision.reasons[-1] == "the shipped policy"
@@ -95,21 +95,21 @@ def test_an_event_goes_to_the_lane_of_its_kind(event_type: str, lane: Lane) -> N
     ],
 )
 def test_what_a_body_says_counts(event_type: str, data: dict[str, Any], lane: Lane, rule: str) -> None:
-    decision = prioritise(incoming(event_type, data=data))
+    decision = shipped().decide(incoming(event_type, data=data))
     assert (decision.lane, decision.rule) == (lane, rule)
 
 
 def test_a_promotion_far_away_can_wait_and_one_that_starts_now_cannot() -> None:
     far = incoming("promotion.updated", data={"starts_at": "2026-11-27T06:00:00Z"})
-    assert prioritise(far, at=1_764_000_000.0).lane is Lane.MEDIUM
-    near = prioritise(far, at=1_795_759_200.0 - 60)
+    assert shipped().decide(far, at=1_764_000_000.0).lane is Lane.MEDIUM
+    near = shipped().decide(far, at=1_795_759_200.0 - 60)
     assert (near.lane, near.priority) == (Lane.HIGH, 9)
     assert near.score == 90
 
 
 def test_a_score_is_told_with_every_factors_part() -> None:
     body = {"starts_at": "2026-11-27T06:00:00Z", "expected_revenue": "100000", "brand_tier": "Core"}
-    decision = prioritise(incoming("campaign.started", data=body), at=1_795_759_200.0)
+    decision = shipped().decide(incoming("campaign.started", data=body), at=1_795_759_200.0)
     assert decision.reasons == (
         "starts and stops of promotions are urgent",
         "score 92 = urgency 100 x 47% + revenue 80 x 29% + brand 70 x 6% + event 100 x 18%; not known: audience",

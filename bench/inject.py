@@ -16,8 +16,8 @@ from app.db.pipeline import Executor, work
 from app.events.incoming import Clock, Incoming, JsonObject, Operation, Version
 from app.inbox.prepare import prepare
 from app.inbox.store import store
-from app.lanes import Decision
 from app.models import Lane, Source
+from app.priority import Decision
 from app.vault import Vault
 from bench.target import Target, new_secret
 

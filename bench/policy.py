@@ -10,8 +10,8 @@ from random import Random
 from typing import Any
 
 from app.events.incoming import Incoming, JsonObject, Operation, Version
-from app.lanes import Compiled, read_policy
-from app.lanes.default import DOCUMENT
+from app.priority import Compiled, read_policy
+from app.priority.default import DOCUMENT
 
 BOUND_US = 50.0
 RULES, SORTS = 200, 60

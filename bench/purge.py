@@ -25,8 +25,8 @@ from app.db.pipeline import work
 from app.events.incoming import Incoming, Operation, Version
 from app.inbox.prepare import NewEvent, prepare
 from app.inbox.store import store
-from app.lanes import shipped
 from app.models import Source
+from app.priority import shipped
 from app.resources import Resources
 from app.vault import Vault
 from config.settings import Settings

@@ -16,9 +16,9 @@ from app.db.engine import transaction
 from app.events.incoming import Incoming, JsonObject, Operation, Version
 from app.inbox.prepare import NewEvent, prepare
 from app.inbox.store import Stored, store
-from app.lanes import shipped
 from app.messaging.pointer import Pointer
 from app.models import Entity, Event, Source
+from app.priority import shipped
 from app.vault import Vault
 
 SKEW_S = 300.0

@@ -3,7 +3,7 @@
 from typing import Any
 
 from app.events.incoming import JsonObject
-from app.lanes import Compiled, Policy, read_policy
+from app.priority import Compiled, Policy, read_policy
 
 AT = 1_795_759_200.0
 """2026-11-27T06:00:00Z."""

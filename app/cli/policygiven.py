@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from app.cli import given
-from app.lanes import Policy, read_policy
+from app.priority import Policy, read_policy
 
 _NOTE_CHARS = 500
 

@@ -13,9 +13,9 @@ from app.cli.connect import read_settings, session
 from app.cli.groups import Group
 from app.cli.prioritytrial import backtest_, shadow_
 from app.inbox import read
-from app.lanes import Compiled
 from app.priorities import shown, subject, versions
 from app.priorities.versions import SHIPPED, Stored
+from app.priority import Compiled
 
 _LIMIT = click.option("--limit", type=click.IntRange(1, 1_000), default=20, show_default=True, help="How many.")
 _EXPECTED = click.option(

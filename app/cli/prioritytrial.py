@@ -7,10 +7,10 @@ import click
 from app.cli import policygiven, show
 from app.cli.connect import opened, read_settings, session
 from app.db.engine import transaction
-from app.lanes import Compiled
 from app.models import Lane
 from app.priorities import shown, versions
 from app.priorities.backtest import MOST, Backtest, backtest
+from app.priority import Compiled
 
 _STATEMENT_TIMEOUT_MS = 60_000
 

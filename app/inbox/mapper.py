@@ -9,7 +9,7 @@ from app.events.incoming import Incoming
 from app.inbox.ids import new_event_id
 from app.inbox.prepare import NewEvent, prepare
 from app.inbox.unmapped import unmapped
-from app.lanes import Decision
+from app.priority import Decision
 from app.sources import Kind, Request
 from app.sources.kind import Config, Delivery
 from app.sources.read import interpret

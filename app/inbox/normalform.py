@@ -5,8 +5,8 @@ from typing import Any
 
 from app.events.canonical_json import parse
 from app.events.incoming import Clock, Completeness, Incoming, Operation, Version
-from app.lanes import Decision
 from app.models import Lane
+from app.priority import Decision
 
 
 def normal_form(incoming: Incoming, decision: Decision) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from app.events.canonical_json import check_depth, dump
 from app.events.incoming import Clock, Incoming, Operation
 from app.inbox.ids import new_event_id
 from app.inbox.schedule import Schedule, schedule_of
-from app.lanes import Decision
 from app.models import Outcome
+from app.priority import Decision
 
 TOO_FAR_AHEAD = "the version lies further ahead than the allowed skew"
 SOURCE_DISABLED = "source-disabled"

@@ -13,8 +13,8 @@ from app.events.incoming import Incoming, JsonObject, JsonValue, Operation
 from app.inbox.ids import new_event_id
 from app.inbox.prepare import Held, NewEvent, Raw
 from app.inbox.schedule import Schedule
-from app.lanes import Decision
 from app.models import Lane, Outcome
+from app.priority import Decision
 from app.sources import Kind, Request
 from app.sources.kind import Config, Delivery
 from app.sources.redaction import redact_bytes, redact_text

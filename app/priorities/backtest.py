@@ -17,9 +17,9 @@ from app.db.pipeline import LATER, Answer, Bare, work
 from app.errors import BodyMalformed
 from app.events.canonical_json import parse_object
 from app.events.incoming import Incoming, Operation
-from app.lanes import Compiled
 from app.models import Lane
 from app.priorities.waiting import Spread, by_lane
+from app.priority import Compiled
 
 BITE = 250
 """Events read at once: a body may have a megabyte."""

@@ -12,8 +12,8 @@ from sqlalchemy import text
 
 from app.db.pipeline import Executor
 from app.events.incoming import Incoming
-from app.lanes import Compiled, Decision
 from app.models import Lane
+from app.priority import Compiled, Decision
 
 PER_SECOND = 200
 """How many events a second are compared, in each process; a busier second is sampled."""

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 from app import audit
 from app.errors import Rejected
 from app.events.incoming import JsonObject
-from app.lanes import Compiled, Policy, PolicyInvalid, read_policy, shipped
 from app.models import PolicyState, PriorityChange, PriorityPolicy
 from app.priorities.diff import Change, diff
+from app.priority import Compiled, Policy, PolicyInvalid, read_policy, shipped
 
 SHIPPED = 0
 """The version of the policy that Tiercel ships: live until another is set."""

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from app.errors import Rejected
-from app.lanes import Compiled, read_policy, shipped
 from app.models import Lane
+from app.priority import Compiled, read_policy, shipped
 from bench.day import trace
 from bench.day.bound import upper_bound
 from bench.day.jobs import decided

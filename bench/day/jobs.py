@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.events.incoming import Incoming, Operation
-from app.lanes import Compiled
 from app.models import Lane
+from app.priority import Compiled
 from bench.day.simulate import Job
 from bench.day.trace import EPOCH, TENANTS, Arrival
 

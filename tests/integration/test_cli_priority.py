@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import Engine
 
 from app.db.pipeline import work
-from app.lanes.default import DOCUMENT
 from app.models import Lane
 from app.priorities import shadow
+from app.priority.default import DOCUMENT
 from tests.factories import Inbox, incoming
 from tests.integration.clirun import from_json, ok, refused
 from tests.policies import document, sending

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.lanes import Compiled, shipped
 from app.models import Lane
 from app.priorities.backtest import BITE, Backtest, backtest
+from app.priority import Compiled, shipped
 from tests.factories import Inbox, incoming
 from tests.policies import policy, sending
 

@@ -7,11 +7,11 @@ from sqlalchemy import Engine
 
 from app.db.engine import transaction
 from app.errors import Permanent
-from app.lanes import PolicyInvalid, shipped
 from app.models import PolicyState
 from app.priorities import versions
 from app.priorities.diff import diff
 from app.priorities.versions import NoCandidate, PolicyChanged, PolicyUnknown, Stored
+from app.priority import PolicyInvalid, shipped
 from tests.factories import Inbox
 from tests.policies import document, policy, sending
 

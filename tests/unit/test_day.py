@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.lanes import shipped
 from app.models import Lane
+from app.priority import shipped
 from bench.day import trace
 from bench.day.__main__ import SCHEDULERS, main, simulated
 from bench.day.bound import most_work_s, upper_bound

@@ -15,8 +15,8 @@ from app.events.canonical_json import parse
 from app.inbox.mapper import Mapper
 from app.inbox.prepare import NewEvent
 from app.inbox.store import row_of
-from app.lanes import shipped
 from app.models import Outcome
+from app.priority import shipped
 from app.sources import KINDS, Kind, Request
 from app.sources.kind import Outgoing
 from bench.soak.made import mutations

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.lanes import read_policy, shipped
-from app.lanes.default import DOCUMENT
 from app.models import Lane
+from app.priority import read_policy, shipped
+from app.priority.default import DOCUMENT
 from tests.factories import incoming
 
 

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.events.incoming import JsonObject
-from app.lanes import Compiled, PolicyInvalid, read_policy
-from app.lanes.matrix import curve, instant
 from app.models import Lane
+from app.priority import Compiled, PolicyInvalid, read_policy
+from app.priority.matrix import curve, instant
 from tests.factories import incoming
 from tests.policies import AT, HOUR, OTHERWISE, REVENUE, URGENCY, compiled, matrix
 

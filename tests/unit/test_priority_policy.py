@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.events.incoming import JsonObject
-from app.lanes import Compiled, PolicyInvalid, read_policy
-from app.lanes.default import DOCUMENT
 from app.models import Lane
+from app.priority import Compiled, PolicyInvalid, read_policy
+from app.priority.default import DOCUMENT
 from tests.factories import incoming
 from tests.policies import AT, OTHERWISE, REVENUE, URGENCY, compiled, matrix
 

@@ -13,11 +13,11 @@ from app.errors import FieldInvalid
 from app.events.canonical_json import parse_object
 from app.events.incoming import JsonObject
 from app.inbox import read
-from app.lanes import Compiled, read_policy
 from app.models import Scope
 from app.priorities import shown, subject, versions
 from app.priorities.subject import Subject
 from app.priorities.versions import Stored
+from app.priority import Compiled, read_policy
 from app.web.api import asked, entry, shapes
 from app.web.api.described import described
 from app.web.receive import read_body, receiver

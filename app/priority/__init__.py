@@ -4,9 +4,9 @@ A policy is data (``policy``), the shipped one as well (``default``); it is comp
 for every event.
 """
 
-from app.lanes.compiled import Compiled
-from app.lanes.decision import Decision, Explanation
-from app.lanes.policy import Policy, PolicyInvalid, read_policy
-from app.lanes.prioritise import shipped
+from app.priority.compiled import Compiled
+from app.priority.decision import Decision, Explanation
+from app.priority.policy import Policy, PolicyInvalid, read_policy
+from app.priority.shipped import shipped
 
 __all__ = ["Compiled", "Decision", "Explanation", "Policy", "PolicyInvalid", "read_policy", "shipped"]

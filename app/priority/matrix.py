@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from app.events.incoming import JsonValue
-from app.lanes.conditions import matcher, number, reader
-from app.lanes.decision import Part
-from app.lanes.policy import EventKind, Factors, Matrix, Measured, Reading, Threshold, Urgency
+from app.priority.conditions import matcher, number, reader
+from app.priority.decision import Part
+from app.priority.policy import EventKind, Factors, Matrix, Measured, Reading, Threshold, Urgency
 
 Factor = Callable[[str, JsonValue, JsonValue, "float | None"], "float | None"]
 """(event type in lower case, the sender's object, the whole body, Unix time) -> points, or None."""

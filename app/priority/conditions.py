@@ -7,7 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from app.events.incoming import JsonValue
-from app.lanes.policy import OF_NUMBERS, Condition, Op
+from app.priority.policy import OF_NUMBERS, Condition, Op
 
 Read = Callable[[JsonValue, JsonValue], JsonValue]
 """(the sender's object, the whole body) -> what is found, or None."""

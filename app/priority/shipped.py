@@ -2,9 +2,9 @@
 
 from functools import cache
 
-from app.lanes.compiled import Compiled
-from app.lanes.default import DOCUMENT
-from app.lanes.policy import read_policy
+from app.priority.compiled import Compiled
+from app.priority.default import DOCUMENT
+from app.priority.policy import read_policy
 
 
 @cache

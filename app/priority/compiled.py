@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from app.events.canonical_json import resolve
 from app.events.incoming import Incoming, JsonValue
-from app.lanes.conditions import Holds, condition, is_literal, matcher
-from app.lanes.decision import Decision, Explanation, Part, Tried
-from app.lanes.matrix import Scoring, score, told
-from app.lanes.policy import LaneName, Policy, Threshold, When
 from app.models import Lane
+from app.priority.conditions import Holds, condition, is_literal, matcher
+from app.priority.decision import Decision, Explanation, Part, Tried
+from app.priority.matrix import Scoring, score, told
+from app.priority.policy import LaneName, Policy, Threshold, When
 
 _LANES = {LaneName.HIGH: Lane.HIGH, LaneName.MEDIUM: Lane.MEDIUM, LaneName.LOW: Lane.LOW}
 _REMEMBERED = 4096

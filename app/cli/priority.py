@@ -13,9 +13,9 @@ from app.cli.connect import read_settings, session
 from app.cli.groups import Group
 from app.cli.prioritytrial import backtest_, shadow_
 from app.inbox import read
-from app.priorities import shown, subject, versions
-from app.priorities.versions import SHIPPED, Stored
 from app.priority import Compiled
+from app.priority.stored import serializers, subject, versions
+from app.priority.stored.versions import SHIPPED, Stored
 
 _LIMIT = click.option("--limit", type=click.IntRange(1, 1_000), default=20, show_default=True, help="How many.")
 _EXPECTED = click.option(
@@ -67,7 +67,7 @@ def show_(version: int | None, candidate: bool, as_json: bool) -> None:
 def history(limit: int, as_json: bool) -> None:
     """List the changes of the policy, the newest first: who, when, what."""
     with session(read_settings()) as opened:
-        changes = [shown.change(row) for row in versions.history(opened, limit)]
+        changes = [serializers.change(row) for row in versions.history(opened, limit)]
     if as_json:
         show.json(changes)
         return
@@ -152,7 +152,7 @@ def explain(
             about, decided = subject.made_up(written, time.time()), None
         else:
             event, source = read.event(opened, event_id)
-            about, decided = subject.stored(opened, event, source), shown.decided(event)
+            about, decided = subject.stored(opened, event, source), serializers.decided(event)
     explained = compiled.explain(about.incoming, kind=about.kind, at=about.at).as_json()
     if decided is not None:
         explained["stored"] = decided

@@ -8,9 +8,9 @@ from app.cli import policygiven, show
 from app.cli.connect import opened, read_settings, session
 from app.db.engine import transaction
 from app.models import Lane
-from app.priorities import shown, versions
-from app.priorities.backtest import MOST, Backtest, backtest
 from app.priority import Compiled
+from app.priority.stored import serializers, versions
+from app.priority.stored.backtest import MOST, Backtest, backtest
 
 _STATEMENT_TIMEOUT_MS = 60_000
 
@@ -79,7 +79,7 @@ def shadow_(file: str | None, stop: bool, note: str, as_json: bool) -> None:
             stored = versions.propose(opened_session, policy, author=policygiven.author(), note=note)
         else:
             stored = versions.candidate(opened_session)
-        counted = shown.shadow(opened_session, stored.version)
+        counted = serializers.shadow(opened_session, stored.version)
     if as_json:
         show.json(counted)
         return

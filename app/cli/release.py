@@ -24,7 +24,7 @@ from app.inbox.mapper import Mapper
 from app.inbox.read import EventFilter
 from app.inbox.release import Released
 from app.models import Outcome, Source
-from app.priorities.live import LivePolicies
+from app.priority.stored.live import LivePolicies
 from app.vault import Vault
 from config.settings import Settings
 

@@ -14,8 +14,8 @@ from app.errors import BodyMalformed, ConfigInvalid, FieldInvalid
 from app.events.incoming import Clock, Incoming
 from app.handlers import handler_for
 from app.inbox.schedule import schedule_of
-from app.priorities.live import LivePolicies
 from app.priority import Decision
+from app.priority.stored.live import LivePolicies
 from app.sources import Request
 from app.sources.read import Reading, interpret
 from app.vault import Vault

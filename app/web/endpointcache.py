@@ -21,7 +21,7 @@ from app.errors import SourceDisabled, SourceLeft, SourceUnknown, TiercelError, 
 from app.inbox import read
 from app.inbox.read import Pulse
 from app.models import Lane
-from app.priorities.live import LivePolicies
+from app.priority.stored.live import LivePolicies
 from app.vault import Vault
 from app.web import loop
 

@@ -28,7 +28,7 @@ from app.inbox.replay import NotReplayable
 from app.inbox.replays import ReplayDiffers, ReplayUnknown
 from app.inbox.reprioritise import NotWaiting
 from app.keys import KeyInvalid, KeyUnknown, ScopeMissing
-from app.priorities.versions import NoCandidate, PolicyChanged, PolicyUnknown, VersionMissing
+from app.priority.stored.versions import NoCandidate, PolicyChanged, PolicyUnknown, VersionMissing
 from app.requests import RequestUnknown
 from app.web.api.sources import SourceChanged
 from app.web.httperrors import (

@@ -10,8 +10,8 @@ from sqlalchemy import Engine
 
 from app.db.pipeline import work
 from app.models import Lane
-from app.priorities import shadow
 from app.priority.default import DOCUMENT
+from app.priority.stored import shadow
 from tests.factories import Inbox, incoming
 from tests.integration.clirun import from_json, ok, refused
 from tests.policies import document, sending

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.models import Lane
-from app.priorities.backtest import BITE, Backtest, backtest
 from app.priority import Compiled, shipped
+from app.priority.stored.backtest import BITE, Backtest, backtest
 from tests.factories import Inbox, incoming
 from tests.policies import policy, sending
 

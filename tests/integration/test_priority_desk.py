@@ -11,8 +11,8 @@ from werkzeug.test import TestResponse
 from app import keys
 from app.db.engine import transaction
 from app.models import Lane, Scope
-from app.priorities import shadow, versions
 from app.priority.default import DOCUMENT
+from app.priority.stored import shadow, versions
 from app.web.factory import create_app
 from config.settings import Settings
 from tests.factories import Inbox, incoming

@@ -7,10 +7,10 @@ import pytest
 from app.db.engine import transaction
 from app.db.pipeline import work
 from app.models import Lane
-from app.priorities import shadow, versions
-from app.priorities.live import LivePolicies
-from app.priorities.shadow import Shadow
 from app.priority import Compiled, shipped
+from app.priority.stored import shadow, versions
+from app.priority.stored.live import LivePolicies
+from app.priority.stored.shadow import Shadow
 from app.sources import Request
 from app.web.factory import create_app
 from app.web.receiver import Receiver

@@ -8,10 +8,10 @@ from sqlalchemy import Engine
 from app.db.engine import transaction
 from app.errors import Permanent
 from app.models import PolicyState
-from app.priorities import versions
-from app.priorities.diff import diff
-from app.priorities.versions import NoCandidate, PolicyChanged, PolicyUnknown, Stored
 from app.priority import PolicyInvalid, shipped
+from app.priority.stored import versions
+from app.priority.stored.diff import diff
+from app.priority.stored.versions import NoCandidate, PolicyChanged, PolicyUnknown, Stored
 from tests.factories import Inbox
 from tests.policies import document, policy, sending
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.models import Lane
-from app.priorities.waiting import by_lane, spread, waits
+from app.priority.stored.queueing_model import by_lane, spread, waits
 
 
 def test_who_comes_to_an_idle_lane_does_not_wait() -> None:

@@ -14,10 +14,10 @@ from app.events.canonical_json import parse_object
 from app.events.incoming import JsonObject
 from app.inbox import read
 from app.models import Scope
-from app.priorities import shown, subject, versions
-from app.priorities.subject import Subject
-from app.priorities.versions import Stored
 from app.priority import Compiled, read_policy
+from app.priority.stored import serializers, subject, versions
+from app.priority.stored.subject import Subject
+from app.priority.stored.versions import Stored
 from app.web.api import asked, entry, shapes
 from app.web.api.described import described
 from app.web.receive import read_body, receiver
@@ -106,7 +106,7 @@ def _subject(session: Session, given: JsonObject) -> tuple[Subject, dict[str, An
         raise read.EventUnknown from None
     event, source = read.event(session, event_id)
     entry.require_event_of(event.source_id)
-    return subject.stored(session, event, source), shown.decided(event)
+    return subject.stored(session, event, source), serializers.decided(event)
 
 
 def _version(session: Session, named: str) -> Stored:
@@ -121,8 +121,8 @@ def _version(session: Session, named: str) -> Stored:
 
 def _policy(session: Session, stored: Stored) -> Response:
     candidate = versions.candidate_version(session)
-    beside = None if candidate is None else shown.shadow(session, candidate)
-    response = asked.answer({**shown.policy(stored), "candidate": beside})
+    beside = None if candidate is None else serializers.shadow(session, candidate)
+    response = asked.answer({**serializers.policy(stored), "candidate": beside})
     response.headers["ETag"] = f'"{stored.version}"'
     return response
 

@@ -18,8 +18,8 @@ from app.errors import BodyMalformed
 from app.events.canonical_json import parse_object
 from app.events.incoming import Incoming, Operation
 from app.models import Lane
-from app.priorities.waiting import Spread, by_lane
 from app.priority import Compiled
+from app.priority.stored.queueing_model import Spread, by_lane
 
 BITE = 250
 """Events read at once: a body may have a megabyte."""

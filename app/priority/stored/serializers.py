@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.models import Event, PriorityChange, PriorityShadow
-from app.priorities.versions import Stored
+from app.priority.stored.versions import Stored
 
 
 def policy(stored: Stored) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from app import audit
 from app.errors import Rejected
 from app.events.incoming import JsonObject
 from app.models import PolicyState, PriorityChange, PriorityPolicy
-from app.priorities.diff import Change, diff
 from app.priority import Compiled, Policy, PolicyInvalid, read_policy, shipped
+from app.priority.stored.diff import Change, diff
 
 SHIPPED = 0
 """The version of the policy that Tiercel ships: live until another is set."""

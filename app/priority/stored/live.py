@@ -10,9 +10,9 @@ from sqlalchemy import text
 from app.db.pipeline import Executor
 from app.events.incoming import Incoming
 from app.models import PolicyState
-from app.priorities import shadow
-from app.priorities.shadow import Shadow
 from app.priority import Compiled, Decision, PolicyInvalid, read_policy, shipped
+from app.priority.stored import shadow
+from app.priority.stored.shadow import Shadow
 
 _LOG = structlog.get_logger()
 # The document travels only where this process doesn't have it: a version's never changes.

@@ -12,14 +12,14 @@ from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
-from app import audit
-from app.audit import Action
 from app.db.pipeline import Executor
 from app.errors import ConfigInvalid, SourceUnknown
 from app.models import Source
+from app.security import audit
+from app.security.audit import Action
+from app.security.vault import Vault, VaultUnusable
 from app.sources import KINDS, Kind
 from app.sources.kind import Config
-from app.vault import Vault, VaultUnusable
 
 _LOG = structlog.get_logger()
 SLOWEST_PER_S, FASTEST_PER_S, LARGEST_BURST = 0.01, 1_000_000, 10_000_000

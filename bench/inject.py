@@ -18,7 +18,7 @@ from app.inbox.prepare import prepare
 from app.inbox.store import store
 from app.models import Lane, Source
 from app.priority import Decision
-from app.vault import Vault
+from app.security.vault import Vault
 from bench.target import Target, new_secret
 
 _GROUP = 500

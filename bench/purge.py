@@ -28,7 +28,7 @@ from app.inbox.store import store
 from app.models import Source
 from app.priority import shipped
 from app.resources import Resources
-from app.vault import Vault
+from app.security.vault import Vault
 from config.settings import Settings
 from deploy.local.stack import Services
 from tasks.housekeeping import purge

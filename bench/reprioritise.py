@@ -10,9 +10,9 @@ import time
 
 from sqlalchemy import text
 
-from app import keys
 from app.db.engine import transaction
 from app.models import Lane, Scope
+from app.security import api_keys
 from bench.inject import injector, many
 from bench.target import NotRunning, find_target
 
@@ -43,7 +43,7 @@ def main() -> int:
     with injector(target) as inbox, target.door() as door:
         source = inbox.add_source("reprioritise")
         with transaction(target.engine) as session:
-            key = keys.create(session, target.vault, "bench reprioritise", Scope.WRITE)
+            key = api_keys.create(session, target.vault, "bench reprioritise", Scope.WRITE)
         inbox.put(source, many(round(words.events * _SPARE), "view.seen", "item"), Lane.LOW, wait=True)
         body = {"filter": {"source": source.name}, "lane": "high", "reason": "a measurement"}
         headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}

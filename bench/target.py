@@ -13,13 +13,14 @@ from typing import Any, Self
 
 from sqlalchemy import Engine
 
-from app import endpoints, keys
+from app import endpoints
 from app.db.engine import make_engine, transaction
 from app.errors import TiercelError
 from app.models import Scope
+from app.security import api_keys
+from app.security.vault import Vault
 from app.sources import KINDS
 from app.sources.kind import Config, Outgoing
-from app.vault import Vault
 from config.settings import Settings, SettingsInvalid, load_settings
 
 READY_S = 20.0
@@ -187,7 +188,7 @@ def senders(
                 endpoints.add(session, target.vault, f"{role}-{run}", kind, secret, options)
                 config = endpoints.check_config(KINDS[kind], options)
                 made[role] = Sender(f"{role}-{run}", kind, secret, config)
-            key = keys.create(session, target.vault, f"bench {run}", Scope.READ)
+            key = api_keys.create(session, target.vault, f"bench {run}", Scope.READ)
     except TiercelError as error:
         raise NotRunning(f"the database can't be used: {error}") from None
     try:
@@ -196,7 +197,7 @@ def senders(
         with transaction(target.engine) as session:
             for sender in made.values():
                 endpoints.remove(session, sender.name)
-            keys.revoke(session, keys.check(session, target.vault, key, Scope.READ).id)
+            api_keys.revoke(session, api_keys.check(session, target.vault, key, Scope.READ).id)
 
 
 def new_secret(kind: str) -> str:

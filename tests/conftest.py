@@ -16,7 +16,7 @@ from app.cli.db import alembic_config
 from app.db.engine import make_engine
 from app.models import Base
 from app.resources import Resources
-from app.vault import Vault
+from app.security.vault import Vault
 from config.settings import Settings, load_settings
 from config.settings import settings as process_settings
 from tests.factories import Inbox

@@ -6,9 +6,9 @@ from typing import Any
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from app import keys
 from app.db.engine import transaction
 from app.models import Scope
+from app.security import api_keys
 from tests.factories import Inbox
 
 
@@ -18,7 +18,7 @@ class Desk:
     def __init__(self, flask_app: Flask, inbox: Inbox, scope: Scope, sources: Sequence[str] | None = None) -> None:
         self.client = flask_app.test_client()
         with transaction(inbox.engine) as session:
-            self.key, row = keys.make(session, inbox.vault, "ops", scope, sources=sources)
+            self.key, row = api_keys.make(session, inbox.vault, "ops", scope, sources=sources)
         self.key_id = row.id
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> TestResponse:

@@ -19,7 +19,7 @@ from app.inbox.store import Stored, store
 from app.messaging.pointer import Pointer
 from app.models import Entity, Event, Source
 from app.priority import shipped
-from app.vault import Vault
+from app.security.vault import Vault
 
 SKEW_S = 300.0
 _GROUP = 100

@@ -5,11 +5,12 @@ from datetime import datetime
 import click
 import orjson
 
-from app import audit, views
-from app.audit import Action, Wanted
+from app import views
 from app.cli import show
 from app.cli.connect import read_settings, session
 from app.cli.given import Moment
+from app.security import audit
+from app.security.audit import Action, Wanted
 
 
 @click.command("audit", epilog="Example: tiercel audit --subject source:shop --since 7d")

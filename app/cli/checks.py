@@ -23,7 +23,7 @@ from app.inbox import read
 from app.messaging.messages import queue_name
 from app.messaging.publisher import Publisher
 from app.models import Lane
-from app.vault import Vault, VaultUnusable
+from app.security.vault import Vault, VaultUnusable
 from config.settings import Settings
 
 _BROKEN = (TiercelError, AMQPError, KombuError, RedisError, OSError, ImportError, LookupError, ValueError)

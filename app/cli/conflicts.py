@@ -4,12 +4,13 @@ import uuid
 
 import click
 
-from app import audit, views
-from app.audit import Action
+from app import views
 from app.cli import show
 from app.cli.connect import read_settings, session
 from app.cli.whoami import whoami
 from app.inbox import conflicts
+from app.security import audit
+from app.security.audit import Action
 
 _SHOWN_CHARS = 60
 

@@ -7,10 +7,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
-from app.audit import acting
 from app.cli.policygiven import author
 from app.db.engine import make_engine, transaction
 from app.errors import Permanent
+from app.security.audit import acting
 from config.logs import configure_logs
 from config.settings import Settings, SettingsInvalid, load_settings
 

@@ -6,12 +6,13 @@ from typing import Any
 import click
 from sqlalchemy.orm import Session
 
-from app import keys, views
+from app import views
 from app.cli import given, show
 from app.cli.connect import read_settings, session
 from app.cli.groups import Group
 from app.models import ApiKey, Scope
-from app.vault import Vault
+from app.security import api_keys
+from app.security.vault import Vault
 
 _LARGEST_ID = 2**31 - 1
 _ID = click.argument("key_id", metavar="ID", type=click.IntRange(1, _LARGEST_ID))
@@ -40,7 +41,7 @@ def create(name: str, scope: str, sources: tuple[str, ...], expires: datetime | 
     settings = read_settings()
     with session(settings) as opened:
         limited = list(sources) or None
-        made = keys.make(opened, Vault(settings), name, Scope[scope.upper()], expires_at=expires, sources=limited)
+        made = api_keys.make(opened, Vault(settings), name, Scope[scope.upper()], expires_at=expires, sources=limited)
         shown = _shown(opened, made)
     _print(shown, as_json)
 
@@ -50,8 +51,8 @@ def create(name: str, scope: str, sources: tuple[str, ...], expires: datetime | 
 def list_(as_json: bool) -> None:
     """List the keys, the newest first, never the keys themselves."""
     with session(read_settings()) as opened:
-        found = keys.listed(opened)
-        names = keys.source_names(opened, found)
+        found = api_keys.listed(opened)
+        names = api_keys.source_names(opened, found)
         shown = [views.key(key, names) for key in found]
     if as_json:
         show.json(shown)
@@ -68,7 +69,7 @@ def rotate(key_id: int, as_json: bool) -> None:
     """Make a key that may do what another may, print it, and revoke that one at once."""
     settings = read_settings()
     with session(settings) as opened:
-        shown = _shown(opened, keys.rotate(opened, Vault(settings), key_id))
+        shown = _shown(opened, api_keys.rotate(opened, Vault(settings), key_id))
     _print(shown, as_json)
 
 
@@ -78,7 +79,7 @@ def rotate(key_id: int, as_json: bool) -> None:
 def revoke(key_id: int, as_json: bool) -> None:
     """Revoke a key at once, everywhere; ID is from "keys list"."""
     with session(read_settings()) as opened:
-        since = keys.revoke(opened, key_id)
+        since = api_keys.revoke(opened, key_id)
     if as_json:
         show.json({"id": key_id, "revoked_at": since})
     else:
@@ -87,7 +88,7 @@ def revoke(key_id: int, as_json: bool) -> None:
 
 def _shown(opened: Session, made: tuple[str, ApiKey]) -> dict[str, Any]:
     key, row = made
-    return {**views.key(row, keys.source_names(opened, [row])), "key": key}
+    return {**views.key(row, api_keys.source_names(opened, [row])), "key": key}
 
 
 def _print(shown: dict[str, Any], as_json: bool) -> None:

@@ -11,8 +11,7 @@ import click
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app import audit, endpoints
-from app.audit import Action, acting
+from app import endpoints
 from app.cli import filters, given, show
 from app.cli.connect import opened, read_settings
 from app.cli.policygiven import author
@@ -25,7 +24,9 @@ from app.inbox.read import EventFilter
 from app.inbox.release import Released
 from app.models import Outcome, Source
 from app.priority.stored.live import LivePolicies
-from app.vault import Vault
+from app.security import audit
+from app.security.audit import Action, acting
+from app.security.vault import Vault
 from config.settings import Settings
 
 _BATCH = 100

@@ -5,14 +5,15 @@ from typing import Any
 
 import click
 
-from app import audit, views
-from app.audit import Action
+from app import views
 from app.cli import filters, given, show
 from app.cli.connect import read_settings, session
 from app.cli.whoami import whoami
 from app.inbox import replay, replays
 from app.inbox.read import EventFilter
 from app.inbox.replays import MOST_PER_S, PER_S
+from app.security import audit
+from app.security.audit import Action
 
 _EXAMPLE = "Example: tiercel events replay --outcome dead --type price.updated --since 2h --dry-run"
 _COLUMNS = ("id", "state", "replayed", "of", "per second", "filter", "by", "asked (UTC)", "finished (UTC)")

@@ -8,8 +8,6 @@ from datetime import datetime
 
 import click
 
-from app import audit
-from app.audit import Action
 from app.cli import given, show
 from app.cli.connect import opened, read_settings
 from app.cli.given import Moment
@@ -17,6 +15,8 @@ from app.cli.policygiven import author
 from app.db.engine import transaction
 from app.inbox.reprioritise import Move, Wanted, matching, reprioritise_all
 from app.models import Lane
+from app.security import audit
+from app.security.audit import Action
 
 _LANES = click.Choice([lane.name.lower() for lane in Lane])
 

@@ -5,14 +5,15 @@ import getpass
 import click
 import orjson
 
-from app import audit, requests, views
-from app.audit import Action
+from app import requests, views
 from app.cli import given, show
 from app.cli.connect import opened, read_settings, session
 from app.cli.groups import Group
 from app.cli.policygiven import author
 from app.db.engine import transaction
 from app.requests import OPEN, Wanted
+from app.security import audit
+from app.security.audit import Action
 
 
 @click.group("requests", cls=Group)

@@ -3,14 +3,15 @@
 import click
 from cryptography.fernet import Fernet
 
-from app import audit, endpoints
-from app.audit import Action
+from app import endpoints
 from app.cli import show
 from app.cli.connect import opened, read_settings
 from app.cli.groups import Group
 from app.cli.policygiven import author
 from app.db.engine import transaction
-from app.vault import Vault
+from app.security import audit
+from app.security.audit import Action
+from app.security.vault import Vault
 
 
 @click.group("secrets", cls=Group)

@@ -15,9 +15,9 @@ from app.cli.bodies import Wanted
 from app.cli.connect import read_settings, session
 from app.errors import ConfigInvalid, SecretMissing, SourceUnknown, Unavailable
 from app.events.incoming import JsonValue
+from app.security.vault import Vault
 from app.sources import KINDS, Kind
 from app.sources.kind import Config, Outgoing
-from app.vault import Vault
 from config.settings import Settings
 
 _TIMEOUTS_S = (3.05, 15.0)

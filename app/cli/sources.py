@@ -11,8 +11,8 @@ from app.cli import given, show, skew, trial
 from app.cli.connect import read_settings, session
 from app.cli.groups import Group
 from app.endpoints import Limit
+from app.security.vault import Vault
 from app.sources import KINDS
-from app.vault import Vault
 
 _SECRET = click.option(
     "--secret", "secret_given", required=True, metavar="TEXT|-", help='The secret; "-" reads it from standard input.'

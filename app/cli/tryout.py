@@ -16,9 +16,9 @@ from app.handlers import handler_for
 from app.inbox.schedule import schedule_of
 from app.priority import Decision
 from app.priority.stored.live import LivePolicies
+from app.security.vault import Vault
 from app.sources import Request
 from app.sources.read import Reading, interpret
-from app.vault import Vault
 
 Tried = dict[str, Any]
 

@@ -22,7 +22,7 @@ from app.inbox import read
 from app.inbox.read import Pulse
 from app.models import Lane
 from app.priority.stored.live import LivePolicies
-from app.vault import Vault
+from app.security.vault import Vault
 from app.web import loop
 
 _LOG = structlog.get_logger()

@@ -7,7 +7,6 @@ import structlog
 from flask import Flask, Response, g, has_app_context
 from werkzeug.exceptions import HTTPException
 
-from app.answers import IdempotencyKeyInUse, IdempotencyKeyReused
 from app.errors import (
     BodyTooLarge,
     ContentTypeUnsupported,
@@ -27,9 +26,10 @@ from app.inbox.release import NotHeld
 from app.inbox.replay import NotReplayable
 from app.inbox.replays import ReplayDiffers, ReplayUnknown
 from app.inbox.reprioritise import NotWaiting
-from app.keys import KeyInvalid, KeyUnknown, ScopeMissing
 from app.priority.stored.versions import NoCandidate, PolicyChanged, PolicyUnknown, VersionMissing
 from app.requests import RequestUnknown
+from app.security.api_keys import KeyInvalid, KeyUnknown, ScopeMissing
+from app.security.idempotency import IdempotencyKeyInUse, IdempotencyKeyReused
 from app.web.api.sources import SourceChanged
 from app.web.httperrors import (
     ExpectationUnsupported,

@@ -3,7 +3,7 @@
 from flask import Flask, Response, request
 
 from app.resources import Resources
-from app.vault import Vault
+from app.security.vault import Vault
 from app.web import health, measured, receive
 from app.web.api import desk, events, idempotency, keys, moves, pages, priority, replays, requests, sources, typed
 from app.web.errors import handle_errors

@@ -11,10 +11,11 @@ from typing import Any
 from flask import Blueprint, Flask, Response, g, request
 from flask.globals import request_ctx
 
-from app import exposition, keys
+from app import exposition
 from app.db.engine import transaction
 from app.models import Scope
 from app.observability import process_metrics
+from app.security import api_keys
 from app.web.api.described import described
 from app.web.receive import receiver
 from app.web.receiver import Receiver
@@ -81,7 +82,7 @@ def _check_key() -> None:
     scheme, _, key = request.headers.get("Authorization", "").partition(" ")
     try:
         with transaction(receiver().resources.engine) as session:
-            keys.check(session, receiver().vault, key.strip() if scheme.lower() == "bearer" else "", Scope.READ)
-    except keys.KeyInvalid:
+            api_keys.check(session, receiver().vault, key.strip() if scheme.lower() == "bearer" else "", Scope.READ)
+    except api_keys.KeyInvalid:
         limits.charge_failure(request.environ)
         raise

@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from app import keys
 from app.db.engine import transaction
 from app.models import Scope
+from app.security import api_keys
 from bench.soak import leaks, rows
 from bench.soak.call import Said, call
 from bench.soak.processes import Watch, web_processes
@@ -112,14 +112,14 @@ def _hidden(target: Target) -> dict[str, str]:
 def _callers(target: Target, source: str) -> Iterator[dict[Who, str]]:
     """Make a read key of one source, and a key that is revoked already."""
     with transaction(target.engine) as session:
-        limited, row = keys.make(session, target.vault, "soak, limited", Scope.READ, sources=[source])
-        revoked, ended = keys.make(session, target.vault, "soak, revoked", Scope.ADMIN)
-        keys.revoke(session, ended.id)
+        limited, row = api_keys.make(session, target.vault, "soak, limited", Scope.READ, sources=[source])
+        revoked, ended = api_keys.make(session, target.vault, "soak, revoked", Scope.ADMIN)
+        api_keys.revoke(session, ended.id)
     try:
         yield {Who.LIMITED: limited, Who.REVOKED: revoked}
     finally:
         with transaction(target.engine) as session:
-            keys.revoke(session, row.id)
+            api_keys.revoke(session, row.id)
 
 
 def _send(

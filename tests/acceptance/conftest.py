@@ -12,10 +12,10 @@ import pytest
 import requests
 from sqlalchemy import Engine
 
-from app import keys
 from app.db.engine import transaction
 from app.models import Scope
-from app.vault import Vault
+from app.security import api_keys
+from app.security.vault import Vault
 from config.settings import Settings
 from deploy.local import procfile, readiness
 from deploy.local.procfile import Processes, Terminal
@@ -79,7 +79,7 @@ def system(settings: Settings, schema: Engine, traces: Collector) -> Iterator[Sy
             assert time.monotonic() < deadline, f"not ready: {sorted(waiting)}\n{output.getvalue()}"
         vault = Vault(settings)
         with transaction(schema) as session:
-            key = keys.create(session, vault, "acceptance", Scope.ADMIN)
+            key = api_keys.create(session, vault, "acceptance", Scope.ADMIN)
         url = f"http://127.0.0.1:{port}"
         yield System(url, schema, vault, settings, processes, output, key, flower_port, traces)
     finally:

@@ -19,7 +19,7 @@ from app import endpoints
 from app.db.engine import transaction
 from app.messaging.messages import queue_name
 from app.models import Lane
-from app.vault import Vault
+from app.security.vault import Vault
 from bench.soak import leaks
 from tests.acceptance.conftest import System
 from tests.acceptance.test_path import wait_for

@@ -19,7 +19,7 @@ import requests
 from sqlalchemy import make_url
 
 from app.db.engine import make_engine
-from app.vault import Vault
+from app.security.vault import Vault
 from bench.target import Target
 from config.settings import Settings
 from deploy.local import programs

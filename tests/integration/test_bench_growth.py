@@ -7,7 +7,7 @@ from sqlalchemy import Engine, func, select, text
 
 from app.db.engine import transaction
 from app.models import Event, EventKey, Outcome, Status
-from app.vault import Vault
+from app.security.vault import Vault
 from bench.events import Stream
 from bench.parts import growth
 from bench.system import System

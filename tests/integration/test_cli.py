@@ -14,12 +14,13 @@ import pytest
 from sqlalchemy import Engine, text
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
-from app import endpoints, keys
+from app import endpoints
 from app.cli.main import COMMANDS, tiercel
 from app.db.engine import transaction
-from app.keys import KeyInvalid
 from app.models import Scope
-from app.vault import Vault
+from app.security import api_keys
+from app.security.api_keys import KeyInvalid
+from app.security.vault import Vault
 from config.settings import Settings
 from tests.factories import Inbox, whsec
 from tests.integration.clirun import PROGRAM, from_json, ok, process, refused, run
@@ -207,7 +208,7 @@ def test_a_key_is_printed_alone_and_works(engine: Engine, vault: Vault) -> None:
     key = ok("keys", "create", "--name", "ci", "--scope", "write").removesuffix("\n")
     assert "\n" not in key
     with transaction(engine) as session:
-        assert keys.check(session, vault, key, Scope.WRITE).name == "ci"
+        assert api_keys.check(session, vault, key, Scope.WRITE).name == "ci"
 
 
 def test_a_source_gets_a_budget_of_its_own_and_loses_it(inbox: Inbox) -> None:
@@ -231,7 +232,7 @@ def test_a_revoked_key_is_refused_and_shown_as_revoked(engine: Engine, vault: Va
     assert (shown["name"], shown["scope"], shown["revoked_at"]) == ("ci", "read", None)
     assert ok("keys", "revoke", str(shown["id"])).startswith(f"key {shown['id']} is revoked since 20")
     with transaction(engine) as session, pytest.raises(KeyInvalid):
-        keys.check(session, vault, key, Scope.READ)
+        api_keys.check(session, vault, key, Scope.READ)
     table = ok("keys", "list")
     assert "revoked" in table
     assert key not in table

@@ -8,7 +8,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from app.cli.main import tiercel
-from app.vault import Vault
+from app.security.vault import Vault
 from config.settings import load_settings
 from tests.factories import Inbox, whsec
 from tests.integration.clirun import from_json, ok, process, refused

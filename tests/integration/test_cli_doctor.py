@@ -13,13 +13,13 @@ from cryptography.fernet import Fernet
 from kombu import Connection
 from sqlalchemy import Engine
 
-from app import keys
 from app.cli import checks
 from app.cli.state import State
 from app.db.engine import transaction
 from app.messaging.messages import queue_name
 from app.messaging.publisher import Publisher
 from app.models import Lane, Scope
+from app.security import api_keys
 from config.settings import Settings
 from tests.factories import Inbox
 from tests.integration.clirun import process, run
@@ -195,7 +195,7 @@ def test_a_file_of_secrets_that_others_can_read_is_wrong(
 
 def test_a_key_that_ends_soon_is_named(inbox: Inbox) -> None:
     with transaction(inbox.engine) as session:
-        keys.create(session, inbox.vault, "ending", Scope.READ)
+        api_keys.create(session, inbox.vault, "ending", Scope.READ)
     assert "1 open the API, 0 of them as admin" in _doctor()[1]["keys"]["detail"]
     inbox.sql("UPDATE api_key SET expires_at = now() + interval '1 day'")
     assert "ending" in _doctor()[1]["keys"]["detail"]

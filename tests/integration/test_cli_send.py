@@ -18,9 +18,9 @@ from app.cli.bodies import Wanted
 from app.db.engine import transaction
 from app.errors import ConfigInvalid
 from app.models import Event
+from app.security.vault import Vault
 from app.sources import KINDS
 from app.sources.kind import Config
-from app.vault import Vault
 from app.web.factory import create_app
 from config.settings import Settings
 from tests.factories import Inbox, whsec

@@ -10,11 +10,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app import keys
 from app.db.engine import transaction
 from app.messaging.pointer import Pointer
 from app.models import Scope
 from app.resources import Resources
+from app.security import api_keys
 from app.web.factory import create_app
 from config.settings import Settings
 from tasks.process import process
@@ -34,7 +34,7 @@ class Desk:
     def __init__(self, client: FlaskClient, inbox: Inbox, scope: Scope) -> None:
         self.client = client
         with transaction(inbox.engine) as session:
-            self.key = keys.create(session, inbox.vault, "test", scope)
+            self.key = api_keys.create(session, inbox.vault, "test", scope)
 
     def get(self, path: str) -> TestResponse:
         return self.client.get(path, headers={"Authorization": f"Bearer {self.key}"})
@@ -78,9 +78,9 @@ def test_a_key_works_until_it_is_revoked(desk: Desk, inbox: Inbox) -> None:
     assert desk.json("/v1/lanes")
     assert inbox.sql("SELECT last_used_at IS NOT NULL FROM api_key") == [(True,)]
     with transaction(inbox.engine) as session:
-        key_id = keys.listed(session)[0].id
-        since = keys.revoke(session, key_id)
-        assert keys.revoke(session, key_id) == since
+        key_id = api_keys.listed(session)[0].id
+        since = api_keys.revoke(session, key_id)
+        assert api_keys.revoke(session, key_id) == since
     assert desk.get("/v1/lanes").status_code == 401
 
 

@@ -10,12 +10,13 @@ import pytest
 from flask import Flask
 from sqlalchemy.exc import IntegrityError
 
-from app import audit, endpoints, keys
+from app import endpoints
 from app.db.engine import transaction
 from app.endpoints import FIRST_PARTY
 from app.messaging.pointer import Pointer
 from app.models import Scope
 from app.resources import Resources
+from app.security import api_keys, audit
 from app.web.factory import create_app
 from config.settings import Settings
 from tasks.process import process
@@ -188,11 +189,11 @@ def test_a_key_is_made_shown_once_rotated_and_revoked(admin: Desk, inbox: Inbox)
     assert (made["name"], made["scope"], made["sources"]) == ("ci", "read", ["shop"])
     assert made["key"] not in admin.call("GET", "/v1/keys").text
     with transaction(inbox.engine) as session:
-        assert keys.check(session, inbox.vault, made["key"], Scope.READ).id == made["id"]
+        assert api_keys.check(session, inbox.vault, made["key"], Scope.READ).id == made["id"]
     turned = admin.done("POST", f"/v1/keys/{made['id']}/rotate", status=201)
     assert (turned["scope"], turned["sources"], turned["expires_at"]) == ("read", ["shop"], made["expires_at"])
-    with transaction(inbox.engine) as session, pytest.raises(keys.KeyInvalid):
-        keys.check(session, inbox.vault, made["key"], Scope.READ)
+    with transaction(inbox.engine) as session, pytest.raises(api_keys.KeyInvalid):
+        api_keys.check(session, inbox.vault, made["key"], Scope.READ)
     assert admin.refused("POST", f"/v1/keys/{made['id']}/rotate") == (404, "key-unknown")
     assert admin.done("DELETE", f"/v1/keys/{turned['id']}", status=204) is None
     assert admin.done("DELETE", f"/v1/keys/{turned['id']}", status=204) is None

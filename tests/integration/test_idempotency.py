@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
-from app import answers
-from app.answers import Answer, Asked
 from app.db.engine import transaction
 from app.models import Scope
+from app.security import idempotency
+from app.security.idempotency import Answer, Asked
 from app.web.factory import create_app
 from config.settings import Settings
 from tests.deskclient import Desk
@@ -69,16 +69,16 @@ def test_a_request_under_way_is_409_until_it_counts_as_lost(admin: Desk, inbox: 
 def test_what_is_to_be_tried_again_is_forgotten_and_old_answers_go(inbox: Inbox) -> None:
     asked = Asked.of(inbox.vault, 1, "x", b"request")
     with transaction(inbox.engine) as session:
-        assert answers.begin(session, inbox.vault, asked) is None
-        answers.drop(session, asked)
-        assert answers.begin(session, inbox.vault, asked) is None
-        answers.keep(session, inbox.vault, asked, Answer(200, b"hush"))
-        kept = answers.begin(session, inbox.vault, asked)
+        assert idempotency.begin(session, inbox.vault, asked) is None
+        idempotency.drop(session, asked)
+        assert idempotency.begin(session, inbox.vault, asked) is None
+        idempotency.keep(session, inbox.vault, asked, Answer(200, b"hush"))
+        kept = idempotency.begin(session, inbox.vault, asked)
     assert kept == Answer(200, b"hush")
     assert "hush" not in repr(kept)
     inbox.sql("UPDATE desk_request SET created_at = now() - interval '2 days'")
     with transaction(inbox.engine) as session:
-        assert answers.begin(session, inbox.vault, Asked.of(inbox.vault, 2, "y", b"")) is None
+        assert idempotency.begin(session, inbox.vault, Asked.of(inbox.vault, 2, "y", b"")) is None
     assert inbox.sql("SELECT key_id FROM desk_request") == [(2,)]
 
 

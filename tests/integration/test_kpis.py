@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from app import keys
 from app.db.engine import transaction
 from app.dispatcher import Dispatcher
 from app.inbox.kpis import Kpis, Window, kpis
 from app.models import Outcome, Scope
 from app.resources import Resources
+from app.security import api_keys
 from app.web.factory import create_app
 from config.settings import Settings
 from tests.factories import Inbox, incoming
@@ -146,7 +146,7 @@ def test_the_desk_and_the_command_say_the_same(settings: Settings, inbox: Inbox)
     flask_app = create_app(settings)
     try:
         with transaction(inbox.engine) as session:
-            key = keys.create(session, inbox.vault, "test", Scope.READ)
+            key = api_keys.create(session, inbox.vault, "test", Scope.READ)
         ask = {"headers": {"Authorization": f"Bearer {key}"}}
         span = {"since": DAY.since.isoformat(), "until": DAY.until.isoformat()}
         answer = flask_app.test_client().get("/v1/kpis", query_string=span, **ask)

@@ -16,11 +16,12 @@ from redis import Redis
 from sqlalchemy import event
 from werkzeug.test import TestResponse
 
-from app import endpoints, keys
+from app import endpoints
 from app.db.engine import transaction
 from app.endpoints import Limit
 from app.inbox import ages, read
 from app.models import Lane, Scope
+from app.security import api_keys
 from app.sources import KINDS
 from app.web.factory import create_app
 from app.web.limits.refusals import QuotaExceeded, RateLimited
@@ -254,7 +255,7 @@ def test_what_is_refused_is_counted_across_processes(make: Make, inbox: Inbox) -
     )
     assert refused == 18
     with transaction(inbox.engine) as session:
-        key = keys.create(session, inbox.vault, "test", Scope.READ)
+        key = api_keys.create(session, inbox.vault, "test", Scope.READ)
 
     def shed() -> list[tuple[int, int]]:
         headers = {"Authorization": f"Bearer {key}"}

@@ -12,13 +12,13 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
-from app import keys
 from app.db.engine import make_engine, transaction
 from app.dispatcher import Dispatcher
 from app.exposition import FAMILIES, Exposition
 from app.models import Lane, Scope
 from app.observability import process_metrics
 from app.resources import Resources
+from app.security import api_keys
 from app.web.factory import create_app
 from config.settings import Settings
 from tasks.process import process
@@ -69,7 +69,7 @@ def ask(client: FlaskClient, address: str, **headers: str) -> TestResponse:
 
 def test_this_machine_may_look_and_others_need_a_key(client: FlaskClient, inbox: Inbox) -> None:
     with transaction(inbox.engine) as session:
-        key = keys.create(session, inbox.vault, "prometheus", Scope.READ)
+        key = api_keys.create(session, inbox.vault, "prometheus", Scope.READ)
     assert ask(client, "127.0.0.1").status_code == 200
     assert ask(client, "::1").status_code == 200
     assert ask(client, "10.0.0.7").status_code == 401

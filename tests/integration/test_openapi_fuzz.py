@@ -24,9 +24,9 @@ from schemathesis.engine.events import NonFatalError, ScenarioFinished
 from schemathesis.specs.openapi import checks as openapi_checks
 from werkzeug.serving import make_server
 
-from app import keys
 from app.db.engine import transaction
 from app.models import Scope
+from app.security import api_keys
 from app.web.factory import create_app
 from config.settings import Settings
 from tests.factories import Inbox
@@ -83,7 +83,7 @@ def authorizations(inbox: Inbox) -> dict[Scope | None, dict[str, str]]:
     # Out of reach for ids that are made up, or the calls would soon revoke the keys that they come with.
     inbox.sql("ALTER SEQUENCE api_key_id_seq RESTART WITH 1000000007")
     with transaction(inbox.engine) as session:
-        made = {scope: keys.create(session, inbox.vault, "fuzz", scope) for scope in Scope}
+        made = {scope: api_keys.create(session, inbox.vault, "fuzz", scope) for scope in Scope}
     return {None: {}, **{scope: {"Authorization": f"Bearer {key}"} for scope, key in made.items()}}
 
 

@@ -8,11 +8,11 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from app import keys
 from app.db.engine import transaction
 from app.models import Lane, Scope
 from app.priority.default import DOCUMENT
 from app.priority.stored import shadow, versions
+from app.security import api_keys
 from app.web.factory import create_app
 from config.settings import Settings
 from tests.factories import Inbox, incoming
@@ -35,7 +35,7 @@ class Desk:
     def __init__(self, flask_app: Flask, inbox: Inbox, scope: Scope) -> None:
         self.client = flask_app.test_client()
         with transaction(inbox.engine) as session:
-            self.key = keys.create(session, inbox.vault, "ops", scope)
+            self.key = api_keys.create(session, inbox.vault, "ops", scope)
 
     def call(self, method: str, path: str, body: Any = None, **headers: str) -> TestResponse:
         sent = {"Authorization": f"Bearer {self.key}", **{name.replace("_", "-"): v for name, v in headers.items()}}

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from sqlalchemy import select
 from werkzeug.test import TestResponse
 
-from app import keys
 from app.db.engine import transaction
 from app.db.pipeline import work
 from app.dispatcher import Dispatcher
@@ -27,6 +26,7 @@ from app.inbox.replays import Forecast, ReplayDiffers
 from app.messaging.pointer import Pointer
 from app.models import Entity, Event, Fact, Lane, ReplayState, Scope, Status
 from app.resources import Resources
+from app.security import api_keys
 from app.web.factory import create_app
 from config.settings import Settings
 from tasks.process import process
@@ -250,7 +250,7 @@ class Desk:
 def desk(settings: Settings, inbox: Inbox) -> Iterator[Desk]:
     made = create_app(settings)
     with transaction(inbox.engine) as session:
-        key = keys.create(session, inbox.vault, "ops", Scope.WRITE)
+        key = api_keys.create(session, inbox.vault, "ops", Scope.WRITE)
     yield Desk(made.test_client(), key)
     made.extensions["receiver"].close()
 

@@ -9,7 +9,6 @@ import pytest
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from app import keys
 from app.db.engine import transaction
 from app.dispatcher import Dispatcher
 from app.errors import FieldInvalid
@@ -17,6 +16,7 @@ from app.inbox.reprioritise import Move, NotWaiting, Wanted, reprioritise, repri
 from app.messaging.pointer import Pointer
 from app.models import Lane, Outcome, Scope, Status
 from app.resources import Resources
+from app.security import api_keys
 from app.web.factory import create_app
 from config.settings import Settings
 from tasks.process import process
@@ -168,7 +168,7 @@ class Desk:
     def __init__(self, flask_app: Flask, inbox: Inbox, scope: Scope = Scope.WRITE) -> None:
         self.client = flask_app.test_client()
         with transaction(inbox.engine) as session:
-            self.key = keys.create(session, inbox.vault, "marketing", scope)
+            self.key = api_keys.create(session, inbox.vault, "marketing", scope)
 
     def post(self, path: str, body: Any, status: int = 200) -> Any:
         headers = {"Authorization": f"Bearer {self.key}"}

@@ -3,7 +3,7 @@
 import pytest
 from cryptography.fernet import Fernet
 
-from app.vault import Vault, VaultUnusable
+from app.security.vault import Vault, VaultUnusable
 from config.settings import Settings
 
 

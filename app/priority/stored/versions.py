@@ -11,12 +11,12 @@ from enum import StrEnum
 from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
-from app import audit
 from app.errors import Rejected
 from app.events.incoming import JsonObject
 from app.models import PolicyState, PriorityChange, PriorityPolicy
 from app.priority import Compiled, Policy, PolicyInvalid, read_policy, shipped
 from app.priority.stored.diff import Change, diff
+from app.security import audit
 
 SHIPPED = 0
 """The version of the policy that Tiercel ships: live until another is set."""

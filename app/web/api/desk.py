@@ -5,10 +5,11 @@ from dataclasses import replace
 
 from flask import Blueprint, Response, request
 
-from app import audit, views
-from app.audit import Action
+from app import views
 from app.db.engine import transaction
 from app.inbox import kpis, read, replay
+from app.security import audit
+from app.security.audit import Action
 from app.web.api import asked, entry, forms, shapes
 from app.web.api.described import described
 from app.web.receive import receiver

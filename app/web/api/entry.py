@@ -6,12 +6,12 @@ Each route says what it needs with ``described(scope=…)``; else it needs ``rea
 from flask import Response, current_app, g, request
 from sqlalchemy.orm import Session
 
-from app import keys
-from app.audit import acting
 from app.db.engine import transaction
 from app.errors import ContentTypeUnsupported
 from app.inbox.read import EntityUnknown, EventUnknown
 from app.models import ApiKey, Scope
+from app.security import api_keys
+from app.security.audit import acting
 from app.web.api import described, idempotency
 from app.web.receive import receiver
 
@@ -32,8 +32,8 @@ def check_key() -> Response | None:
     try:
         with transaction(receiver().resources.engine) as session:
             given = key.strip() if scheme.lower() == "bearer" else ""
-            g.key = keys.check(session, receiver().vault, given, needed())
-    except keys.KeyInvalid:
+            g.key = api_keys.check(session, receiver().vault, given, needed())
+    except api_keys.KeyInvalid:
         limits.charge_failure(request.environ)
         raise
     g.key_name = g.key.name
@@ -111,9 +111,9 @@ def require_source(name: str | None) -> None:
     if caller().source_ids is None:
         return
     with transaction(receiver().resources.engine) as session:
-        names = keys.source_names(session, [caller()]).values()
+        names = api_keys.source_names(session, [caller()]).values()
     if name not in names:
-        raise keys.ScopeMissing("this key is limited to sources: the filter has to name one of them")
+        raise api_keys.ScopeMissing("this key is limited to sources: the filter has to name one of them")
 
 
 def require_all_sources() -> None:
@@ -123,7 +123,7 @@ def require_all_sources() -> None:
         ScopeMissing: it is.
     """
     if caller().source_ids is not None:
-        raise keys.ScopeMissing("this needs a key that isn't limited to sources")
+        raise api_keys.ScopeMissing("this needs a key that isn't limited to sources")
 
 
 def _is_json(mimetype: str) -> bool:

@@ -8,10 +8,10 @@ import re
 import structlog
 from flask import Flask, Response, g, request
 
-from app import answers
-from app.answers import Answer, Asked
 from app.db.engine import transaction
 from app.errors import FieldInvalid, TiercelError
+from app.security import idempotency
+from app.security.idempotency import Answer, Asked
 from app.web.receive import read_body, receiver
 
 HEADER = "Idempotency-Key"
@@ -51,7 +51,7 @@ def begin(key_id: int, *, reads: bool) -> Response | None:
         return None
     asked = Asked.of(receiver().vault, key_id, given, b"\0".join((request.full_path.encode(), read_body())))
     with transaction(receiver().resources.engine) as session:
-        before = answers.begin(session, receiver().vault, asked)
+        before = idempotency.begin(session, receiver().vault, asked)
     if before is None:
         g.asked = asked
         return None
@@ -70,10 +70,10 @@ def keep_answers(flask_app: Flask) -> None:
         try:
             with transaction(receiver().resources.engine) as session:
                 if response.status_code >= _RETRIED or response.status_code == _LIMITED:
-                    answers.drop(session, asked)
+                    idempotency.drop(session, asked)
                 else:
                     answer = Answer(response.status_code, response.get_data())
-                    answers.keep(session, receiver().vault, asked, answer)
+                    idempotency.keep(session, receiver().vault, asked, answer)
         except TiercelError as error:
             # What was done is done; the same request within a minute is told that it is under way.
             _LOG.warning("an answer can't be kept", action="answer_unkept", error=repr(error))

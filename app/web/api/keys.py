@@ -7,11 +7,12 @@ from flask import Blueprint, Response
 from pydantic import Field
 from sqlalchemy.orm import Session
 
-from app import audit, keys, views
-from app.audit import Wanted
+from app import views
 from app.db.engine import transaction
 from app.errors import FieldInvalid
 from app.models import ApiKey, Scope
+from app.security import api_keys, audit
+from app.security.audit import Wanted
 from app.web.api import asked, entry, shapes
 from app.web.api.asked import Body, Instant, Moment, Query, Text
 from app.web.api.described import described
@@ -43,8 +44,8 @@ def list_keys() -> Response:
     wanted = asked.query(Query)
     after = asked.position(wanted.cursor, int)
     with transaction(receiver().resources.engine) as session:
-        found = keys.listed(session, after=None if after is None else after[0], limit=wanted.limit + 1)
-        names = keys.source_names(session, found)
+        found = api_keys.listed(session, after=None if after is None else after[0], limit=wanted.limit + 1)
+        names = api_keys.source_names(session, found)
     items = [views.key(key, names) for key in found[: wanted.limit]]
     more = len(found) > wanted.limit
     return asked.answer({"items": items, "next": asked.cursor(items[-1]["id"]) if more else None})
@@ -61,7 +62,9 @@ def create_key() -> Response:
     with transaction(receiver().resources.engine) as session:
         entry.sign_on(session)
         scope = Scope[new.scope.upper()]
-        made = keys.make(session, receiver().vault, new.name, scope, expires_at=new.expires_at, sources=new.sources)
+        made = api_keys.make(
+            session, receiver().vault, new.name, scope, expires_at=new.expires_at, sources=new.sources
+        )
         return _made(session, *made)
 
 
@@ -72,7 +75,7 @@ def rotate_key(key_id: str) -> Response:
     asked.no_query()
     with transaction(receiver().resources.engine) as session:
         entry.sign_on(session)
-        return _made(session, *keys.rotate(session, receiver().vault, _id(key_id)))
+        return _made(session, *api_keys.rotate(session, receiver().vault, _id(key_id)))
 
 
 @blueprint.delete("/keys/<key_id>")
@@ -82,7 +85,7 @@ def revoke_key(key_id: str) -> Response:
     asked.no_query()
     with transaction(receiver().resources.engine) as session:
         entry.sign_on(session)
-        keys.revoke(session, _id(key_id))
+        api_keys.revoke(session, _id(key_id))
     return Response(status=204)
 
 
@@ -103,9 +106,9 @@ def list_audit() -> Response:
 def _id(text: str) -> int:
     found = asked.row_id(text)
     if found is None:
-        raise keys.KeyUnknown
+        raise api_keys.KeyUnknown
     return found
 
 
 def _made(session: Session, key: str, row: ApiKey) -> Response:
-    return asked.answer({**views.key(row, keys.source_names(session, [row])), "key": key}, 201)
+    return asked.answer({**views.key(row, api_keys.source_names(session, [row])), "key": key}, 201)

@@ -6,12 +6,13 @@ from typing import Annotated, Any, Literal
 from flask import Blueprint, Response, g
 from pydantic import Field
 
-from app import audit, views
-from app.audit import Action
+from app import views
 from app.db.engine import transaction
 from app.inbox import read
 from app.inbox.reprioritise import Move, Wanted, matching, reprioritise, reprioritise_all
 from app.models import Lane
+from app.security import audit
+from app.security.audit import Action
 from app.web.api import asked, desk, entry, shapes
 from app.web.api.asked import Body, Instant, Text, Whole
 from app.web.api.described import described

@@ -6,11 +6,12 @@ from typing import Annotated
 from flask import Blueprint, Response, g
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from app import audit, views
-from app.audit import Action
+from app import views
 from app.db.engine import transaction
 from app.errors import FieldInvalid
 from app.inbox import replays
+from app.security import audit
+from app.security.audit import Action
 from app.web.api import asked, entry, forms, shapes
 from app.web.api.asked import Whole
 from app.web.api.described import described

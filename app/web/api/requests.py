@@ -6,11 +6,12 @@ import orjson
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
-from app import audit, requests, views
-from app.audit import Action
+from app import requests, views
 from app.db.engine import transaction
 from app.models import RequestStatus, Scope, SenderRequest
 from app.requests import RequestUnknown, Wanted
+from app.security import audit
+from app.security.audit import Action
 from app.web.api import asked, entry, shapes
 from app.web.api.asked import Query, Text
 from app.web.api.described import described

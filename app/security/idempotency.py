@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.errors import Rejected
-from app.vault import Vault
+from app.security.vault import Vault
 
 
 class IdempotencyKeyReused(Rejected):

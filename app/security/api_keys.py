@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import func, or_, select, update
 from sqlalchemy.orm import Session
 
-from app import audit
-from app.audit import Action
 from app.errors import FieldInvalid, Rejected
 from app.models import ApiKey, Scope, Source
-from app.vault import Vault
+from app.security import audit
+from app.security.audit import Action
+from app.security.vault import Vault
 
 _PREFIX = "tk_"
 _NAME_CHARS = 200

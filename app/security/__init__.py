@@ -1,0 +1,1 @@
+"""API keys, encrypted secrets, the audit log, idempotency keys."""

@@ -18,8 +18,8 @@ from app.models import Source
 from app.security import audit
 from app.security.audit import Action
 from app.security.vault import Vault, VaultUnusable
-from app.sources import KINDS, Kind
-from app.sources.kind import Config
+from app.sources.kinds import KINDS, Kind
+from app.sources.kinds.kind import Config
 
 _LOG = structlog.get_logger()
 SLOWEST_PER_S, FASTEST_PER_S, LARGEST_BURST = 0.01, 1_000_000, 10_000_000

@@ -15,7 +15,7 @@ from app.events.incoming import Clock, Version
 from app.inbox.store import store
 from app.inbox.unmapped import unmapped
 from app.models import Lane, Source
-from app.sources import KINDS, Request
+from app.sources.kinds import KINDS, Request
 from bench.events import Stream
 from bench.inject import Injector, made, many
 from bench.load import fire

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from app.cli import bodies
 from app.cli.bodies import Wanted
 from app.events.canonical_json import dump, parse_object
-from app.sources import KINDS, Kind, Request
-from app.sources.kind import Outgoing
-from app.sources.read import read
+from app.sources.kinds import KINDS, Kind, Request
+from app.sources.kinds.kind import Outgoing
+from app.sources.kinds.read import read
 from bench.target import new_secret
 
 _BYTES = 10_000

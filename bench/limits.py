@@ -17,8 +17,8 @@ from rich.table import Table
 from app.db.engine import make_engine
 from app.endpoints import Endpoint, Limit
 from app.models import Lane
-from app.sources import KINDS
-from app.sources.kind import Config
+from app.sources.kinds import KINDS
+from app.sources.kinds.kind import Config
 from app.web.limits.door import DoorLimits
 from app.web.limits.refusals import RateLimited
 from config.settings import load_settings

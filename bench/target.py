@@ -19,8 +19,8 @@ from app.errors import TiercelError
 from app.models import Scope
 from app.security import api_keys
 from app.security.vault import Vault
-from app.sources import KINDS
-from app.sources.kind import Config, Outgoing
+from app.sources.kinds import KINDS
+from app.sources.kinds.kind import Config, Outgoing
 from config.settings import Settings, SettingsInvalid, load_settings
 
 READY_S = 20.0

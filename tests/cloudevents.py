@@ -9,9 +9,9 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from app.events.incoming import Incoming
-from app.sources import Request
-from app.sources.cloudevents import KIND
-from app.sources.read import read
+from app.sources.kinds import Request
+from app.sources.kinds.cloudevents import KIND
+from app.sources.kinds.read import read
 from app.web.factory import add_routes
 from app.web.receiver import Receipt
 

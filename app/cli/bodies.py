@@ -12,13 +12,13 @@ from app.cli import vendorbodies
 from app.errors import ConfigInvalid
 from app.events.canonical_json import dump, resolve
 from app.events.incoming import JsonObject, JsonValue, Operation
-from app.sources import adobe_events, fields, names, shopify_topics
-from app.sources.adobe_io import AdobeConfig
-from app.sources.catalogue import catalogue
-from app.sources.cloudevents_config import CloudEventsConfig
-from app.sources.hmac_config import HmacConfig
-from app.sources.kind import Config
-from app.sources.standard import StandardConfig
+from app.sources.kinds import adobe_events, fields, names, shopify_topics
+from app.sources.kinds.adobe_io import AdobeConfig
+from app.sources.kinds.catalogue import catalogue
+from app.sources.kinds.cloudevents_config import CloudEventsConfig
+from app.sources.kinds.hmac_config import HmacConfig
+from app.sources.kinds.kind import Config
+from app.sources.kinds.standard import StandardConfig
 
 
 @dataclass(frozen=True, slots=True)

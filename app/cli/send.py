@@ -16,8 +16,8 @@ from app.cli.connect import read_settings, session
 from app.errors import ConfigInvalid, SecretMissing, SourceUnknown, Unavailable
 from app.events.incoming import JsonValue
 from app.security.vault import Vault
-from app.sources import KINDS, Kind
-from app.sources.kind import Config, Outgoing
+from app.sources.kinds import KINDS, Kind
+from app.sources.kinds.kind import Config, Outgoing
 from config.settings import Settings
 
 _TIMEOUTS_S = (3.05, 15.0)

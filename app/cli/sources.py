@@ -12,7 +12,7 @@ from app.cli.connect import read_settings, session
 from app.cli.groups import Group
 from app.endpoints import Limit
 from app.security.vault import Vault
-from app.sources import KINDS
+from app.sources.kinds import KINDS
 
 _SECRET = click.option(
     "--secret", "secret_given", required=True, metavar="TEXT|-", help='The secret; "-" reads it from standard input.'

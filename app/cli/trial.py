@@ -19,7 +19,7 @@ from app.db.engine import transaction
 from app.errors import TiercelError
 from app.inbox import read
 from app.models import Event, Outcome, Status
-from app.sources.kind import Outgoing
+from app.sources.kinds.kind import Outgoing
 from config.settings import Settings
 
 _APPLIED_S = 15.0

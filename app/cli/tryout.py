@@ -17,8 +17,8 @@ from app.inbox.schedule import schedule_of
 from app.priority import Decision
 from app.priority.stored.live import LivePolicies
 from app.security.vault import Vault
-from app.sources import Request
-from app.sources.read import Reading, interpret
+from app.sources.kinds import Request
+from app.sources.kinds.read import Reading, interpret
 
 Tried = dict[str, Any]
 

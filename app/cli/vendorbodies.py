@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from app.events.incoming import JsonObject, JsonValue
-from app.sources import github_events
-from app.sources.catalogue import catalogue
+from app.sources.kinds import github_events
+from app.sources.kinds.catalogue import catalogue
 
 if TYPE_CHECKING:
     from app.cli.bodies import Wanted

@@ -10,9 +10,9 @@ from app.inbox.ids import new_event_id
 from app.inbox.prepare import NewEvent, prepare
 from app.inbox.unmapped import unmapped
 from app.priority import Decision
-from app.sources import Kind, Request
-from app.sources.kind import Config, Delivery
-from app.sources.read import interpret
+from app.sources.kinds import Kind, Request
+from app.sources.kinds.kind import Config, Delivery
+from app.sources.kinds.read import interpret
 
 UNREADABLE = (BodyMalformed, FieldInvalid)
 """What reading a verified delivery raises."""

@@ -16,8 +16,8 @@ from app.inbox.prepare import NewEvent
 from app.inbox.store import row_of, store
 from app.inbox.wake import wake
 from app.models import Outcome, Status
-from app.sources import Request
-from app.sources.read import read
+from app.sources.kinds import Request
+from app.sources.kinds.read import read
 
 
 class StillUnmapped(Exception):  # noqa: N818  # named for the fact; no answer to anybody

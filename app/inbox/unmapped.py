@@ -15,9 +15,9 @@ from app.inbox.prepare import Held, NewEvent, Raw
 from app.inbox.schedule import Schedule
 from app.models import Lane, Outcome
 from app.priority import Decision
-from app.sources import Kind, Request
-from app.sources.kind import Config, Delivery
-from app.sources.redaction import redact_bytes, redact_text
+from app.sources.kinds import Kind, Request
+from app.sources.kinds.kind import Config, Delivery
+from app.sources.kinds.redaction import redact_bytes, redact_text
 
 TYPE = "event.unmapped"
 """Of events whose sender's own type can't be read either."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import requests
 import structlog
 
-from app.sources.adobe_signature import read_key
+from app.sources.kinds.adobe_signature import read_key
 from app.web import loop
 
 _LOG = structlog.get_logger()

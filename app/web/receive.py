@@ -17,8 +17,8 @@ from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
 from app.errors import BodyMalformed, BodyTooLarge, ContentTypeUnsupported, Rejected
 from app.inbox.store import Kept, Stored
 from app.models import Outcome
-from app.sources import Request
-from app.sources.kind import Hello
+from app.sources.kinds import Request
+from app.sources.kinds.kind import Hello
 from app.web.api import shapes
 from app.web.api.described import described
 from app.web.receiver import Receiver

@@ -23,7 +23,7 @@ from app.observability import tracing
 from app.observability.process_metrics import RECEIVED
 from app.resources import Resources
 from app.security.vault import Vault
-from app.sources import Request
+from app.sources.kinds import Request
 from app.web import loop
 from app.web.endpointcache import EndpointCache
 from app.web.groupcommit import GroupCommit

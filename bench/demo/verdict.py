@@ -28,8 +28,8 @@ from app.models import (
     Source,
     Status,
 )
-from app.sources import KINDS, Request
-from app.sources.read import read
+from app.sources.kinds import KINDS, Request
+from app.sources.kinds.read import read
 from bench.demo.ledger import Doorbook, Ended
 from bench.demo.message import Message
 from bench.demo.sending import Sent

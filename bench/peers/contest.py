@@ -14,7 +14,7 @@ from typing import Any
 from kombu import Connection
 from sqlalchemy import text
 
-from app.sources.kind import Config
+from app.sources.kinds.kind import Config
 from bench.children import ROOT, program, running, served
 from bench.events import Stream
 from bench.peers.door import SECRET

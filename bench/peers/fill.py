@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from app.sources.kind import Config
+from app.sources.kinds.kind import Config
 from bench.events import Stream
 from bench.peers.door import SECRET
 from bench.target import Sender

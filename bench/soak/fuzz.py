@@ -22,7 +22,7 @@ from sqlalchemy import func, select
 
 from app.db.engine import transaction
 from app.models import Event, Outcome, Source, Status
-from app.sources import KINDS
+from app.sources.kinds import KINDS
 from bench.soak import leaks
 from bench.soak.bodies import to_json
 from bench.soak.call import Call, Said, call

@@ -9,7 +9,7 @@ import pytest
 
 from app.db.engine import transaction
 from app.models import Scope
-from app.sources import KINDS
+from app.sources.kinds import KINDS
 from bench.soak import leaks, rows
 from bench.soak.bodies import to_json
 from bench.soak.call import Call, Said, call

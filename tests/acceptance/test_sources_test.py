@@ -10,7 +10,7 @@ import pytest
 
 from app import endpoints
 from app.db.engine import transaction
-from app.sources import KINDS
+from app.sources.kinds import KINDS
 from tests.acceptance.conftest import System
 from tests.unit.test_sources_laws import OTHERS, SECRETS
 

@@ -10,9 +10,9 @@ import pytest
 from app.cli import bodies
 from app.cli.bodies import Wanted
 from app.errors import BodyMalformed, SignatureInvalid
-from app.sources import KINDS, Request
-from app.sources.kind import Outgoing
-from app.sources.read import read
+from app.sources.kinds import KINDS, Request
+from app.sources.kinds.kind import Outgoing
+from app.sources.kinds.read import read
 from tests.foreign.node import ask
 from tests.unit.test_sources_laws import SECRETS
 

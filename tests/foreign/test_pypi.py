@@ -17,10 +17,10 @@ from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
 from app.errors import SignatureInvalid
-from app.sources import KINDS, Request
-from app.sources.hmac_config import HmacConfig
-from app.sources.kind import Outgoing
-from app.sources.read import read
+from app.sources.kinds import KINDS, Request
+from app.sources.kinds.hmac_config import HmacConfig
+from app.sources.kinds.kind import Outgoing
+from app.sources.kinds.read import read
 from tests.unit.test_sources_laws import SECRETS, WHSEC, WHSEC_2
 
 

@@ -19,8 +19,8 @@ from app.db.engine import transaction
 from app.errors import ConfigInvalid
 from app.models import Event
 from app.security.vault import Vault
-from app.sources import KINDS
-from app.sources.kind import Config
+from app.sources.kinds import KINDS
+from app.sources.kinds.kind import Config
 from app.web.factory import create_app
 from config.settings import Settings
 from tests.factories import Inbox, whsec

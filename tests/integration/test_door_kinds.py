@@ -22,8 +22,8 @@ from app import endpoints
 from app.db.engine import transaction
 from app.errors import Unavailable
 from app.inbox.store import Kept
-from app.sources import KINDS
-from app.sources.kind import Outgoing
+from app.sources.kinds import KINDS
+from app.sources.kinds.kind import Outgoing
 from app.web.factory import create_app
 from app.web.keyring import KeyRing, Keys
 from config.settings import Settings

@@ -22,7 +22,7 @@ from app.endpoints import Limit
 from app.inbox import ages, read
 from app.models import Lane, Scope
 from app.security import api_keys
-from app.sources import KINDS
+from app.sources.kinds import KINDS
 from app.web.factory import create_app
 from app.web.limits.refusals import QuotaExceeded, RateLimited
 from config.settings import Settings

@@ -11,7 +11,7 @@ from app.priority import Compiled, shipped
 from app.priority.stored import shadow, versions
 from app.priority.stored.live import LivePolicies
 from app.priority.stored.shadow import Shadow
-from app.sources import Request
+from app.sources.kinds import Request
 from app.web.factory import create_app
 from app.web.receiver import Receiver
 from config.settings import Settings

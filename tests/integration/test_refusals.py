@@ -15,8 +15,8 @@ from app import endpoints
 from app.cli import bodies
 from app.cli.bodies import Wanted
 from app.db.engine import transaction
-from app.sources import KINDS, Request
-from app.sources.kind import Outgoing
+from app.sources.kinds import KINDS, Request
+from app.sources.kinds.kind import Outgoing
 from app.web.factory import create_app
 from config.settings import Settings
 from tests.factories import Inbox

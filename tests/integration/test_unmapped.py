@@ -21,8 +21,8 @@ from app.inbox.read import EventFilter
 from app.inbox.release import NotHeld, Released
 from app.inbox.replay import NotReplayable, replay
 from app.models import Outcome
-from app.sources import KINDS
-from app.sources.kind import Outgoing
+from app.sources.kinds import KINDS
+from app.sources.kinds.kind import Outgoing
 from app.web.factory import create_app
 from config.settings import Settings
 from tests.factories import SKEW_S, Inbox

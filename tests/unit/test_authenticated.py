@@ -10,9 +10,9 @@ import pytest
 
 from app.errors import BodyMalformed, FieldInvalid, SignatureInvalid
 from app.events.incoming import Incoming, Operation
-from app.sources import KINDS, Request
-from app.sources.kind import Outgoing
-from app.sources.read import read
+from app.sources.kinds import KINDS, Request
+from app.sources.kinds.kind import Outgoing
+from app.sources.kinds.read import read
 from tests.unit.test_sources_laws import SECRETS
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding-a-source.md"

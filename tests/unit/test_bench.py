@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from app.sources.kind import Config
+from app.sources.kinds.kind import Config
 from bench import latency, pictures
 from bench.__main__ import main as bench_main
 from bench.chart import axis, draw

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from app.events.incoming import Operation
-from app.sources import fields
-from app.sources.catalogue import Topic, catalogue, vendors
+from app.sources.kinds import fields
+from app.sources.kinds.catalogue import Topic, catalogue, vendors
 from deploy import catalogues
 
 ROWS = [(vendor, topic) for vendor in vendors() for topic in catalogue(vendor).values()]

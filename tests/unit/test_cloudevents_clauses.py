@@ -26,9 +26,9 @@ from hypothesis import strategies as st
 from app.cli import bodies as send
 from app.errors import BodyMalformed, FieldInvalid
 from app.events.incoming import Completeness, Operation
-from app.sources.cloudevents import KIND
-from app.sources.kind import Outgoing
-from app.sources.read import read
+from app.sources.kinds.cloudevents import KIND
+from app.sources.kinds.kind import Outgoing
+from app.sources.kinds.read import read
 from config.settings import Settings
 from tests.cloudevents import AT, BATCH, EVENT, HEADERS, STRUCTURED, TOKEN, binary, events, posted, structured
 

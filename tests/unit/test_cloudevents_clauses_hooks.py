@@ -17,9 +17,9 @@ from app.errors import (
 )
 from app.inbox.store import Kept, Stored
 from app.models import Lane, Status
-from app.sources import Request
-from app.sources.cloudevents import KIND
-from app.sources.kind import Hello
+from app.sources.kinds import Request
+from app.sources.kinds.cloudevents import KIND
+from app.sources.kinds.kind import Hello
 from app.web import receive
 from app.web.errors import problem, status_of
 from tests.cloudevents import AT, BATCH, TOKEN, binary, posted, routes, structured

@@ -14,9 +14,9 @@ from app.events.canonical_json import resolve
 from app.events.incoming import Completeness
 from app.handlers import handler_for
 from app.handlers.registry import Shop
-from app.sources import Request, lines
-from app.sources.cloudevents import KIND
-from app.sources.read import read
+from app.sources.kinds import Request, ndjson
+from app.sources.kinds.cloudevents import KIND
+from app.sources.kinds.read import read
 from tests.cloudevents import AT, BATCH, EVENT, STRUCTURED, b64, binary, events, structured
 
 
@@ -229,7 +229,7 @@ def test_a_batch_is_taken_apart_where_its_elements_end(found: list[Any], indent:
     """JSON 4.1."""
     for ascii_only in (True, False):
         body = json.dumps(found, indent=indent, ensure_ascii=ascii_only).encode()
-        assert [json.loads(one) for one in lines._written(body)] == found
+        assert [json.loads(one) for one in ndjson._written(body)] == found
 
 
 @given(st.binary() | st.text('[]{},"\\ a').map(str.encode))

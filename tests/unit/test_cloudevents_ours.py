@@ -6,8 +6,8 @@ from app.errors import FieldInvalid
 from app.events.incoming import Operation
 from app.inbox.unmapped import unmapped
 from app.models import Outcome
-from app.sources import Request
-from app.sources.cloudevents import KIND
+from app.sources.kinds import Request
+from app.sources.kinds.cloudevents import KIND
 from tests.cloudevents import AT, HEADERS, TOKEN, binary, events, structured
 
 

@@ -21,8 +21,8 @@ from app.errors import Rejected, TiercelError, Transient
 from app.exposition import FAMILIES
 from app.models import Lane, Outcome, Status
 from app.observability.process_metrics import MEASURES
-from app.sources import KINDS
-from app.sources.kind import Config
+from app.sources.kinds import KINDS
+from app.sources.kinds.kind import Config
 from app.web.errors import problem
 from config.settings import Settings
 

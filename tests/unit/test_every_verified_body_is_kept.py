@@ -17,8 +17,8 @@ from app.inbox.prepare import NewEvent
 from app.inbox.store import row_of
 from app.models import Outcome
 from app.priority import shipped
-from app.sources import KINDS, Kind, Request
-from app.sources.kind import Outgoing
+from app.sources.kinds import KINDS, Kind, Request
+from app.sources.kinds.kind import Outgoing
 from bench.soak.made import mutations
 from tests.unit.test_sources_laws import CONFIGS, JSON, SECRETS
 

@@ -7,9 +7,9 @@ import pytest
 
 from app.errors import FieldInvalid
 from app.events.incoming import Clock, Completeness, Incoming, JsonObject, Operation
-from app.sources import KINDS, Request
-from app.sources.mapping import MOST_EACH
-from app.sources.read import Reading, read
+from app.sources.kinds import KINDS, Request
+from app.sources.kinds.mapping import MOST_EACH
+from app.sources.kinds.read import Reading, read
 
 AT = 1_794_000_000.0
 ISO = "2026-11-06T21:20:00Z"

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.events.incoming import JsonObject
-from app.sources import KINDS
-from app.sources.kind import Config, Delivery
-from app.sources.mapping import MOST_RULES, Rule, rule_for, shown
+from app.sources.kinds import KINDS
+from app.sources.kinds.kind import Config, Delivery
+from app.sources.kinds.mapping import MOST_RULES, Rule, rule_for, shown
 
 HMAC = KINDS["hmac"]
 

@@ -9,9 +9,9 @@ import pytest
 
 from app.errors import SignatureInvalid, SignatureMissing
 from app.events.canonical_json import dump
-from app.sources import Kind, Request
-from app.sources.kind import Outgoing
-from app.sources.read import read
+from app.sources.kinds import Kind, Request
+from app.sources.kinds.kind import Outgoing
+from app.sources.kinds.read import read
 from tests.unit.test_sources_fixtures import normal_form
 
 ROOT = Path(__file__).parents[2]

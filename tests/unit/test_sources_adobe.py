@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 from app.errors import BodyTooLarge, FieldInvalid, RecipientWrong
 from app.events.incoming import Incoming, JsonObject, Operation
-from app.sources import KINDS, Request, adobe_events
-from app.sources.adobe_signature import is_for
-from app.sources.catalogue import Topic, catalogue
-from app.sources.kind import Outgoing
-from app.sources.lines import MOST_EVENTS
-from app.sources.read import read
+from app.sources.kinds import KINDS, Request, adobe_events
+from app.sources.kinds.adobe_signature import is_for
+from app.sources.kinds.catalogue import Topic, catalogue
+from app.sources.kinds.kind import Outgoing
+from app.sources.kinds.ndjson import MOST_EVENTS
+from app.sources.kinds.read import read
 
 KIND = KINDS["adobe-io"]
 SECRET = "a client secret of Adobe's"

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from app.errors import ConfigInvalid, FieldInvalid, SignatureInvalid
 from app.events.incoming import Incoming, Operation
-from app.sources.elasticpath import HEADER, KIND
-from app.sources.kind import Config, Request
-from app.sources.read import read
+from app.sources.kinds.elasticpath import HEADER, KIND
+from app.sources.kinds.kind import Config, Request
+from app.sources.kinds.read import read
 
 SECRET = 'k"7/zürich-secret'
 ORDER = {"id": "o-1", "type": "order", "meta": {"timestamps": {"updated_at": "2026-11-06T21:20:00Z"}}}

@@ -11,9 +11,9 @@ from app.errors import FieldInvalid
 from app.events.canonical_json import resolve
 from app.events.incoming import Completeness, Incoming, JsonObject, Operation
 from app.handlers import handler_for
-from app.sources.elasticpath import KIND
-from app.sources.kind import Config, Outgoing, Request
-from app.sources.read import read
+from app.sources.kinds.elasticpath import KIND
+from app.sources.kinds.kind import Config, Outgoing, Request
+from app.sources.kinds.read import read
 from tests.unit import documented
 from tests.unit.documented import Row
 

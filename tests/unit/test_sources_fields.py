@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from app.errors import FieldInvalid, SecretMissing, SignatureInvalid, SignatureMissing, TimestampOutsideTolerance
 from app.events.incoming import Operation
-from app.sources import fields
-from app.sources.kind import Request
+from app.sources.kinds import fields
+from app.sources.kinds.kind import Request
 
 
 def _request(**headers: str) -> Request:

@@ -13,8 +13,8 @@ import pytest
 from app.errors import BodyMalformed, FieldInvalid, Rejected
 from app.events.canonical_json import dump, parse_object
 from app.events.incoming import Incoming, JsonObject
-from app.sources import KINDS, Request
-from app.sources.read import read
+from app.sources.kinds import KINDS, Request
+from app.sources.kinds.read import read
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 PATHS = sorted(FIXTURES.glob("*/*.json"))

@@ -8,10 +8,10 @@ import pytest
 
 from app.errors import ConfigInvalid, FieldInvalid, SignatureInvalid, TimestampOutsideTolerance
 from app.events.incoming import Incoming
-from app.sources.hmac import KIND
-from app.sources.hmac_config import HmacConfig
-from app.sources.kind import Outgoing, Request
-from app.sources.read import read
+from app.sources.kinds.hmac import KIND
+from app.sources.kinds.hmac_config import HmacConfig
+from app.sources.kinds.kind import Outgoing, Request
+from app.sources.kinds.read import read
 
 # "Validating webhook deliveries", docs.github.com.
 GITHUB_SECRET = "It's a Secret to Everybody"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from app.errors import BodyMalformed, ConfigInvalid, FieldInvalid, SecretMissing, SignatureInvalid, SignatureMissing
 from app.events.canonical_json import resolve
 from app.events.incoming import Incoming
-from app.sources import KINDS, Kind, Request
-from app.sources.kind import Outgoing
-from app.sources.read import read
+from app.sources.kinds import KINDS, Kind, Request
+from app.sources.kinds.kind import Outgoing
+from app.sources.kinds.read import read
 
 WHSEC = "whsec_" + base64.b64encode(b"a key of thirty-two whole bytes.").decode()
 WHSEC_2 = "whsec_" + base64.b64encode(b"some other key of thirty-two ...").decode()

@@ -1,8 +1,8 @@
 import pytest
 
 from app.errors import FieldInvalid
-from app.sources import adobe_events, names, shopify_bodies, shopify_events, shopify_topics
-from app.sources.kind import Delivery
+from app.sources.kinds import adobe_events, names, shopify_bodies, shopify_events, shopify_topics
+from app.sources.kinds.kind import Delivery
 
 TOPICS = [
     *(

@@ -13,11 +13,11 @@ from app.cli.bodies import Wanted
 from app.errors import FieldInvalid
 from app.events.incoming import Clock, Completeness, Incoming, Operation
 from app.handlers import handler_for
-from app.sources import KINDS, Request, shopify_topics
-from app.sources.catalogue import Topic, catalogue
-from app.sources.kind import Outgoing
-from app.sources.read import read
-from app.sources.shopify_events import PRIVACY
+from app.sources.kinds import KINDS, Request, shopify_topics
+from app.sources.kinds.catalogue import Topic, catalogue
+from app.sources.kinds.kind import Outgoing
+from app.sources.kinds.read import read
+from app.sources.kinds.shopify_events import PRIVACY
 
 KIND = KINDS["shopify"]
 SECRET = "a client secret of the app"  # noqa: S105  # not one

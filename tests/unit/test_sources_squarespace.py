@@ -11,9 +11,9 @@ from app.events.incoming import Completeness, Incoming, JsonObject, Operation
 from app.handlers import handler_for
 from app.handlers.requests import wish
 from app.models import RequestKind
-from app.sources import KINDS, Request
-from app.sources.kind import Outgoing
-from app.sources.read import read
+from app.sources.kinds import KINDS, Request
+from app.sources.kinds.kind import Outgoing
+from app.sources.kinds.read import read
 from tests.unit import documented
 from tests.unit.documented import Row
 

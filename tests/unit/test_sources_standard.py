@@ -17,10 +17,10 @@ from app.errors import (
     TimestampOutsideTolerance,
 )
 from app.events.incoming import Incoming
-from app.sources.kind import Outgoing, Request
-from app.sources.read import read
-from app.sources.standard import KIND, StandardConfig
-from app.sources.standard_signature import _mac
+from app.sources.kinds.kind import Outgoing, Request
+from app.sources.kinds.read import read
+from app.sources.kinds.standard import KIND, StandardConfig
+from app.sources.kinds.standard_signature import _mac
 
 # The specification's own vector, the same in all of its libraries.
 VECTOR_SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

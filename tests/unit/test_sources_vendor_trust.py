@@ -6,11 +6,11 @@ from app.cli import bodies
 from app.cli.bodies import Wanted
 from app.errors import FieldInvalid
 from app.events.incoming import Completeness, Incoming, JsonObject, Operation
-from app.sources import Request, github_events
-from app.sources.hmac import KIND
-from app.sources.hmac_config import HmacConfig, VendorName
-from app.sources.kind import Hello, Outgoing
-from app.sources.read import read
+from app.sources.kinds import Request, github_events
+from app.sources.kinds.hmac import KIND
+from app.sources.kinds.hmac_config import HmacConfig, VendorName
+from app.sources.kinds.kind import Hello, Outgoing
+from app.sources.kinds.read import read
 from tests.unit.test_sources_vendors import AT, NAMES, SECRET, receive
 
 WOO = HmacConfig(vendor="woocommerce")

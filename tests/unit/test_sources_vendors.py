@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from app.errors import FieldInvalid
 from app.events.incoming import Incoming, JsonObject, Operation
-from app.sources import Request, github_events
-from app.sources.catalogue import Topic, catalogue
-from app.sources.hmac import KIND, VENDORS
-from app.sources.hmac_config import PRESETS, HmacConfig, VendorName
-from app.sources.kind import Outgoing
-from app.sources.read import read
-from app.sources.woocommerce_topics import _ACTION
+from app.sources.kinds import Request, github_events
+from app.sources.kinds.catalogue import Topic, catalogue
+from app.sources.kinds.hmac import KIND, VENDORS
+from app.sources.kinds.hmac_config import PRESETS, HmacConfig, VendorName
+from app.sources.kinds.kind import Outgoing
+from app.sources.kinds.read import read
+from app.sources.kinds.woocommerce_topics import _ACTION
 
 SECRET = "it's a secret to everybody"
 AT = 1_794_000_000.0

@@ -9,7 +9,7 @@ import pytest
 from app.events.canonical_json import parse_object, resolve
 from app.handlers import HANDLERS, handler_for
 from app.handlers.registry import NotProjectable, Shop
-from app.sources import KINDS
+from app.sources.kinds import KINDS
 from tests.unit.test_sources_fixtures import FIXTURES, receive
 
 PAGE = (Path(__file__).parents[2] / "docs" / "typed-rows.md").read_text()

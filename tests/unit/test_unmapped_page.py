@@ -9,9 +9,9 @@ import pytest
 
 from app.errors import SecretMissing, SignatureInvalid, SignatureMissing
 from app.events.incoming import Completeness, Incoming, Operation
-from app.sources import KINDS, Request
-from app.sources.kind import Hello, Outgoing
-from app.sources.read import read
+from app.sources.kinds import KINDS, Request
+from app.sources.kinds.kind import Hello, Outgoing
+from app.sources.kinds.read import read
 
 KIND = KINDS["hmac"]
 SECRET = "a secret with an é and a &"

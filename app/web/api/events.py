@@ -14,7 +14,7 @@ from app.endpoints import FIRST_PARTY, Endpoint
 from app.errors import FieldInvalid, SourceUnknown
 from app.events import canonical_json
 from app.models import Scope
-from app.sources import Request, fields, standard
+from app.sources.kinds import Request, fields, standard
 from app.web.api import asked, entry, idempotency, shapes
 from app.web.api.described import described
 from app.web.receive import answer_event, read_body, receiver

@@ -12,7 +12,7 @@ from app.db.engine import transaction
 from app.endpoints import Limit
 from app.errors import Rejected, SourceUnknown
 from app.models import Scope, Source
-from app.sources import KINDS
+from app.sources.kinds import KINDS
 from app.web.api import asked, entry, shapes
 from app.web.api.asked import Body, Query, Text, Whole
 from app.web.api.described import described

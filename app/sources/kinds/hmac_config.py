@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from app.sources import macs
-from app.sources.fields import TOLERANCE_S, HeaderName, Label, Pointer
-from app.sources.kind import Config
+from app.sources.kinds import hmac_digest
+from app.sources.kinds.fields import TOLERANCE_S, HeaderName, Label, Pointer
+from app.sources.kinds.kind import Config
 
 VendorName = Literal["stripe", "woocommerce", "github"]
 STRIPE_HEADER, WOOCOMMERCE_HEADER, GITHUB_HEADER = "stripe-signature", "x-wc-webhook-signature", "x-hub-signature-256"
@@ -43,9 +43,9 @@ class HmacConfig(Config):
     header: HeaderName = GITHUB_HEADER
     prefix: Annotated[str, StringConstraints(max_length=50)] = "sha256="
     """What stands before the signature; not used with ``signed_timestamp``."""
-    encoding: macs.Encoding = "hex"
-    algorithm: macs.Algorithm = "sha256"
-    secret_encoding: macs.SecretEncoding = "utf8"  # noqa: S105  # no secret
+    encoding: hmac_digest.Encoding = "hex"
+    algorithm: hmac_digest.Algorithm = "sha256"
+    secret_encoding: hmac_digest.SecretEncoding = "utf8"  # noqa: S105  # no secret
     """What the secret's text stands for: its own bytes, or those that it is the hex or base64 of."""
     signed_timestamp: bool = False
     """The header is ``t=1614265330,v1=…[,v1=…]`` and the signed bytes are ``t``, a dot and the body (as Stripe's)."""

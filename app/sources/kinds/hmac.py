@@ -10,11 +10,11 @@ from urllib.parse import parse_qs
 
 from app.errors import ConfigInvalid, FieldInvalid, SignatureInvalid, SignatureMissing
 from app.events.incoming import Incoming, JsonObject
-from app.sources import bodies, fields, github_events, lines, macs, stripe_events, woocommerce_topics
-from app.sources import hmac_reading as reading
-from app.sources.hmac_config import HmacConfig
-from app.sources.hmac_vendor import Vendor
-from app.sources.kind import Delivery, Greeting, Hello, Kind, Outgoing, Request
+from app.sources.kinds import bodies, fields, github_events, hmac_digest, ndjson, stripe_events, woocommerce_topics
+from app.sources.kinds import hmac_reading as reading
+from app.sources.kinds.hmac_config import HmacConfig
+from app.sources.kinds.hmac_vendor import Vendor
+from app.sources.kinds.kind import Delivery, Greeting, Hello, Kind, Outgoing, Request
 
 MIN_SECRET_CHARS = 8
 SECRET_PARAMETER = "secret"  # noqa: S105  # no secret
@@ -27,7 +27,9 @@ _MOST_SIGNATURES = 10
 
 
 def _signature(signed: bytes, secret: str, config: HmacConfig) -> bytes:
-    return macs.written(macs.key(secret, config.secret_encoding), signed, config.algorithm, config.encoding)
+    return hmac_digest.written(
+        hmac_digest.key(secret, config.secret_encoding), signed, config.algorithm, config.encoding
+    )
 
 
 def _stamped(value: bytes) -> tuple[bytes, list[bytes]]:
@@ -44,7 +46,7 @@ def verify(request: Request, secrets: Sequence[str], config: HmacConfig) -> None
     Raises:
         SignatureInvalid: or a child of it; nothing else.
     """
-    usable = fields.usable([secret for secret in secrets if macs.key(secret, config.secret_encoding)])
+    usable = fields.usable([secret for secret in secrets if hmac_digest.key(secret, config.secret_encoding)])
     if config.auth != "hmac":
         fields.require_match(_told(request, config), [secret.encode("utf-8", "surrogatepass") for secret in usable])
         return
@@ -53,9 +55,9 @@ def verify(request: Request, secrets: Sequence[str], config: HmacConfig) -> None
     if config.signed_timestamp:
         stamp, stated = _stamped(value)
         signed = stamp + b"." + request.body
-        given = [one for each in stated for one in macs.given(each, "", config.encoding)]
+        given = [one for each in stated for one in hmac_digest.given(each, "", config.encoding)]
     else:
-        given = macs.given(value, config.prefix, config.encoding)
+        given = hmac_digest.given(value, config.prefix, config.encoding)
     fields.require_match(given, [_signature(signed, secret, config) for secret in usable])
     if config.signed_timestamp:
         fields.require_recent(stamp, request.received_at, config.tolerance_s)
@@ -144,7 +146,7 @@ def split(request: Request, config: HmacConfig) -> list[Request] | None:
     Raises:
         BodyTooLarge: there are too many events.
     """
-    return lines.split(request, config.key_header)
+    return ndjson.split(request, config.key_header)
 
 
 def sign(outgoing: Outgoing, secret: str, config: HmacConfig) -> dict[str, str]:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from app.errors import ConfigInvalid, FieldInvalid
 from app.events.canonical_json import resolve
 from app.events.incoming import Completeness, Incoming, JsonObject
-from app.sources import bodies, fields, names
-from app.sources.catalogue import Topic, catalogue, own_entity
-from app.sources.kind import Config, Delivery, Kind, Outgoing, Request
+from app.sources.kinds import bodies, fields, names
+from app.sources.kinds.catalogue import Topic, catalogue, own_entity
+from app.sources.kinds.kind import Config, Delivery, Kind, Outgoing, Request
 
 MIN_KEY_BYTES = 16
 _TOPICS = catalogue("squarespace")

@@ -10,10 +10,10 @@ from functools import lru_cache
 
 from app.errors import FieldInvalid
 from app.events.incoming import Completeness, Incoming, JsonObject, Operation
-from app.sources import fields
-from app.sources.catalogue import Locator, Topic, catalogue
-from app.sources.hmac_vendor import Vendor
-from app.sources.kind import Outgoing, Request
+from app.sources.kinds import fields
+from app.sources.kinds.catalogue import Locator, Topic, catalogue
+from app.sources.kinds.hmac_vendor import Vendor
+from app.sources.kinds.kind import Outgoing, Request
 
 HEADER = "x-github-event"
 _AROUND = frozenset({"action", "repository", "organization", "enterprise", "installation", "sender"})

@@ -7,9 +7,9 @@ from decimal import Decimal
 
 from app.events.canonical_json import digest
 from app.events.incoming import Incoming
-from app.sources import mapping
-from app.sources.kind import Config, Delivery, Kind, Request
-from app.sources.mapping import Rule
+from app.sources.kinds import mapping
+from app.sources.kinds.kind import Config, Delivery, Kind, Request
+from app.sources.kinds.mapping import Rule
 
 
 @dataclass(frozen=True, slots=True)

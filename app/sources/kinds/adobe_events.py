@@ -7,8 +7,8 @@ from functools import cache, lru_cache
 
 from app.errors import FieldInvalid
 from app.events.incoming import Completeness, JsonValue, Operation
-from app.sources import fields, names
-from app.sources.catalogue import Locator, Topic, catalogue
+from app.sources.kinds import fields, names
+from app.sources.kinds.catalogue import Locator, Topic, catalogue
 
 REUSED = frozenset({"product", "coupon"})
 """A SKU or a coupon code can be given to another product or coupon once it is free."""

@@ -16,8 +16,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from app.errors import SecretMissing
-from app.sources import fields
-from app.sources.kind import Outgoing, Request
+from app.sources.kinds import fields
+from app.sources.kinds.kind import Outgoing, Request
 
 SYMMETRIC, PUBLIC, PRIVATE = "whsec_", "whpk_", "whsk_"
 FAMILY, SVIX = "webhook", "svix"

@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from app.sources import macs
-from app.sources.fields import HeaderName, Label, Pointer
-from app.sources.kind import Config
+from app.sources.kinds import hmac_digest
+from app.sources.kinds.fields import HeaderName, Label, Pointer
+from app.sources.kinds.kind import Config
 
 
 class CloudEventsConfig(Config):
@@ -17,8 +17,8 @@ class CloudEventsConfig(Config):
     header: HeaderName = "x-signature"
     """With ``hmac``: where the signature is."""
     prefix: Annotated[str, StringConstraints(max_length=50)] = ""
-    encoding: macs.Encoding = "hex"
-    algorithm: macs.Algorithm = "sha256"
+    encoding: hmac_digest.Encoding = "hex"
+    algorithm: hmac_digest.Algorithm = "sha256"
     entity_type: Label | None = None
     """A fixed entity type. Unset: the last but one segment of the event's type."""
     entity_pointer: Pointer | None = None

@@ -17,7 +17,7 @@ from app.errors import FieldInvalid, SecretMissing, SignatureInvalid, SignatureM
 from app.events.incoming import JsonValue, Operation
 
 if TYPE_CHECKING:
-    from app.sources.kind import Request
+    from app.sources.kinds.kind import Request
 
 MAX_CHARS = 512
 MAX_LABEL_CHARS = 100

@@ -9,10 +9,10 @@ from app.errors import FieldInvalid
 from app.events import version
 from app.events.canonical_json import resolve
 from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
-from app.sources import fields
-from app.sources.catalogue import Locator, Topic
-from app.sources.hmac_config import HmacConfig
-from app.sources.kind import Delivery, Request
+from app.sources.kinds import fields
+from app.sources.kinds.catalogue import Locator, Topic
+from app.sources.kinds.hmac_config import HmacConfig
+from app.sources.kinds.kind import Delivery, Request
 
 DEFAULT_TYPE = "event.received"
 TYPED = frozenset({"type", "type_pointer", "type_header"})

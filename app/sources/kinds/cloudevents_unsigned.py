@@ -3,9 +3,9 @@
 from app.errors import FieldInvalid
 from app.events.canonical_json import resolve
 from app.events.incoming import JsonObject, Operation
-from app.sources import fields
-from app.sources.cloudevents_config import CloudEventsConfig
-from app.sources.mapping import Rule
+from app.sources.kinds import fields
+from app.sources.kinds.cloudevents_config import CloudEventsConfig
+from app.sources.kinds.mapping import Rule
 
 _DATA = "/data/"
 _DELETE = "the headers aren't signed: a delete must be sent in structured form"

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.events.incoming import Incoming, JsonObject, Version
-from app.sources.catalogue import Topic
-from app.sources.hmac_config import HmacConfig
-from app.sources.hmac_reading import key as by_options
-from app.sources.kind import Outgoing, Request
+from app.sources.kinds.catalogue import Topic
+from app.sources.kinds.hmac_config import HmacConfig
+from app.sources.kinds.hmac_reading import key as by_options
+from app.sources.kinds.kind import Outgoing, Request
 
 
 def unchecked(_row: Topic, _body: JsonObject) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from app.events.incoming import Incoming, JsonObject, Version
-from app.sources.fields import MAX_ID_BYTES
-from app.sources.mapping import Rules
+from app.sources.kinds.fields import MAX_ID_BYTES
+from app.sources.kinds.mapping import Rules
 
 
 class Config(BaseModel):
@@ -19,7 +19,7 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     mapping: Rules = ()
-    """Rules for topics that the kind doesn't know, or should read otherwise: ``app/sources/mapping.py``."""
+    """Rules for topics that the kind doesn't know, or should read otherwise: ``app/sources/kinds/mapping.py``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from functools import cache, lru_cache
 from app.errors import FieldInvalid
 from app.events.canonical_json import resolve
 from app.events.incoming import Completeness, JsonObject, Operation
-from app.sources import names
-from app.sources.catalogue import Topic, catalogue
+from app.sources.kinds import names
+from app.sources.kinds.catalogue import Topic, catalogue
 
 _GID = re.compile(r"gid://shopify/(\w{1,100})/", re.ASCII)
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")

@@ -6,8 +6,8 @@ from urllib.parse import parse_qsl
 from app.errors import BodyMalformed
 from app.events.canonical_json import MAX_DEPTH, parse_leniently
 from app.events.incoming import JsonObject, JsonValue
-from app.sources import lines
-from app.sources.kind import Request
+from app.sources.kinds import ndjson
+from app.sources.kinds.kind import Request
 
 FORM = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 1_000
@@ -27,7 +27,7 @@ def read(request: Request) -> tuple[JsonValue, tuple[str, ...]]:
     try:
         value, replaced = parse_leniently(request.body)
     except BodyMalformed:
-        if lines.mimetype(request) != FORM:
+        if ndjson.mimetype(request) != FORM:
             raise
         value, replaced = _form(request.body)
     return value, (_REPLACED,) if replaced else ()

@@ -14,10 +14,10 @@ from app.errors import ConfigInvalid, FieldInvalid
 from app.events import version as versions
 from app.events.canonical_json import resolve
 from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
-from app.sources import cloudevents_http as http
-from app.sources import cloudevents_unsigned, fields, lines, macs, mapping, names
-from app.sources.cloudevents_config import CloudEventsConfig
-from app.sources.kind import Delivery, Greeting, Hello, Kind, Outgoing, Request
+from app.sources.kinds import cloudevents_http as http
+from app.sources.kinds import cloudevents_unsigned, fields, hmac_digest, mapping, names, ndjson
+from app.sources.kinds.cloudevents_config import CloudEventsConfig
+from app.sources.kinds.kind import Delivery, Greeting, Hello, Kind, Outgoing, Request
 
 MIN_SECRET_CHARS = 8
 _ORIGIN = re.compile(r"[A-Za-z0-9.:-]{1,253}")
@@ -35,11 +35,13 @@ def verify(request: Request, secrets: Sequence[str], config: CloudEventsConfig) 
     """
     usable = fields.usable(secrets)
     if config.auth == "bearer":
-        fields.require_match(_tokens(request), [macs.key(secret) for secret in usable])
+        fields.require_match(_tokens(request), [hmac_digest.key(secret) for secret in usable])
         return
     value = fields.header(request, config.header)
-    expected = [macs.written(macs.key(s), request.body, config.algorithm, config.encoding) for s in usable]
-    fields.require_match(macs.given(value, config.prefix, config.encoding), expected)
+    expected = [
+        hmac_digest.written(hmac_digest.key(s), request.body, config.algorithm, config.encoding) for s in usable
+    ]
+    fields.require_match(hmac_digest.given(value, config.prefix, config.encoding), expected)
 
 
 def _tokens(request: Request) -> list[bytes]:
@@ -60,7 +62,7 @@ def split(request: Request, _config: CloudEventsConfig) -> list[Request] | None:
     found = http.elements(request)
     if found is None:
         return None
-    lines.check_count(len(found))
+    ndjson.check_count(len(found))
     headers = {**request.headers, "content-type": http.STRUCTURED}
     return [Request(headers, event, request.received_at, request.public_keys) for event in found]
 
@@ -252,7 +254,7 @@ def sign(outgoing: Outgoing, secret: str, config: CloudEventsConfig) -> dict[str
     headers = {"content-type": http.STRUCTURED}
     if config.auth == "bearer":
         return headers | {"authorization": f"Bearer {fields.to_header(secret)}"}
-    signature = macs.written(macs.key(secret), outgoing.body, config.algorithm, config.encoding).decode()
+    signature = hmac_digest.written(hmac_digest.key(secret), outgoing.body, config.algorithm, config.encoding).decode()
     return headers | {config.header: fields.to_header(config.prefix) + signature}
 
 

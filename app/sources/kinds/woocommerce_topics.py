@@ -11,11 +11,11 @@ from functools import lru_cache
 
 from app.errors import FieldInvalid
 from app.events.incoming import JsonObject, Operation
-from app.sources import fields
-from app.sources.catalogue import Locator, Topic, catalogue
-from app.sources.hmac_config import HmacConfig
-from app.sources.hmac_vendor import Vendor
-from app.sources.kind import Greeting, Hello, Outgoing, Request
+from app.sources.kinds import fields
+from app.sources.kinds.catalogue import Locator, Topic, catalogue
+from app.sources.kinds.hmac_config import HmacConfig
+from app.sources.kinds.hmac_vendor import Vendor
+from app.sources.kinds.kind import Greeting, Hello, Outgoing, Request
 
 _ACTION = "action.<hook>"
 _RECURRING = ({"id"}, {"action", "arg"})

@@ -11,10 +11,10 @@ from app.errors import BodyMalformed, ConfigInvalid, FieldInvalid
 from app.events import version as versions
 from app.events.canonical_json import digest, parse, resolve
 from app.events.incoming import Incoming, JsonObject, JsonValue, Operation, Version
-from app.sources import bodies, fields
-from app.sources.catalogue import Topic, catalogue, own_entity
-from app.sources.kind import Config, Delivery, Kind, Outgoing, Request
-from app.sources.redaction import REDACTED, redact
+from app.sources.kinds import bodies, fields
+from app.sources.kinds.catalogue import Topic, catalogue, own_entity
+from app.sources.kinds.kind import Config, Delivery, Kind, Outgoing, Request
+from app.sources.kinds.redaction import REDACTED, redact
 
 HEADER = "x-moltin-secret-key"
 MIN_SECRET_CHARS = 6

@@ -24,11 +24,11 @@ from app.errors import FieldInvalid
 from app.events import version as versions
 from app.events.canonical_json import resolve
 from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
-from app.sources import fields
-from app.sources.fields import Label, Pointer
+from app.sources.kinds import fields
+from app.sources.kinds.fields import Label, Pointer
 
 if TYPE_CHECKING:
-    from app.sources.kind import Delivery
+    from app.sources.kinds.kind import Delivery
 
 MOST_RULES = 200
 MOST_EACH = 500

@@ -2,7 +2,7 @@
 
 Adobe's keys sign for every customer of Adobe's, so who an event is for (``recipientclientid``) is checked as strictly
 as its signature. Keys come in with the request, fetched by ``app.web.keyring`` from one fixed host. Source:
-developer.adobe.com/events, "Signature verification"; names: ``app/sources/adobe_events.py``.
+developer.adobe.com/events, "Signature verification"; names: ``app/sources/kinds/adobe_events.py``.
 """
 
 import re
@@ -23,10 +23,10 @@ from app.errors import (
 from app.events import version as versions
 from app.events.canonical_json import dump, parse_leniently, resolve
 from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
-from app.sources import adobe_events, bodies, catalogue, fields, lines
-from app.sources.adobe_signature import HMAC, PAIRS, is_adobes, is_for, key_paths, older
-from app.sources.catalogue import Topic
-from app.sources.kind import Config, Delivery, Greeting, Hello, Kind, Outgoing, Request
+from app.sources.kinds import adobe_events, bodies, catalogue, fields, ndjson
+from app.sources.kinds.adobe_signature import HMAC, PAIRS, is_adobes, is_for, key_paths, older
+from app.sources.kinds.catalogue import Topic
+from app.sources.kinds.kind import Config, Delivery, Greeting, Hello, Kind, Outgoing, Request
 
 MIN_SECRET_CHARS = 8
 _CHALLENGE = re.compile(r"[!-~]{1,200}")
@@ -77,12 +77,12 @@ def split(request: Request, _config: AdobeConfig) -> list[Request] | None:
     if request.body.removeprefix(BOM_UTF8).lstrip()[:1] != b"[":
         return None
     try:
-        elements = lines.elements(request.body)
+        elements = ndjson.elements(request.body)
     except BodyMalformed:
         return None
     if not elements:
         return None
-    lines.check_count(len(elements))
+    ndjson.check_count(len(elements))
     return [
         Request(request.headers, _flat_text(element), request.received_at, request.public_keys) for element in elements
     ]

@@ -12,10 +12,10 @@ from app.errors import ConfigInvalid, FieldInvalid
 from app.events import version as versions
 from app.events.canonical_json import resolve
 from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Version
-from app.sources import bodies, fields, names
-from app.sources import standard_signature as scheme
-from app.sources.catalogue import Topic, catalogue, own_entity
-from app.sources.kind import Config, Delivery, Kind, Outgoing, Request
+from app.sources.kinds import bodies, fields, names
+from app.sources.kinds import standard_signature as scheme
+from app.sources.kinds.catalogue import Topic, catalogue, own_entity
+from app.sources.kinds.kind import Config, Delivery, Kind, Outgoing, Request
 
 MIN_SECRET_CHARS = 8
 _STORE = "store"

@@ -6,9 +6,9 @@ from functools import cache
 
 from app.events.canonical_json import resolve
 from app.events.incoming import JsonObject, Operation
-from app.sources import fields, names
-from app.sources.catalogue import Topic, catalogue
-from app.sources.shopify_bodies import time_field, unwrapped
+from app.sources.kinds import fields, names
+from app.sources.kinds.catalogue import Topic, catalogue
+from app.sources.kinds.shopify_bodies import time_field, unwrapped
 
 _TOPIC = re.compile(r"([a-z][a-z0-9_]*)\.([a-z][a-z0-9_]*)")
 _SAVES = frozenset({"created", "updated", "added", "edited", "published", "enabled"})

@@ -20,8 +20,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from app.errors import BodyMalformed
 from app.events.canonical_json import parse_leniently
 from app.events.incoming import JsonValue
-from app.sources import fields
-from app.sources.kind import Request
+from app.sources.kinds import fields
+from app.sources.kinds.kind import Request
 
 HMAC = "x-adobe-signature"
 """The header of the older signature."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from app.errors import BodyMalformed, BodyTooLarge
 from app.events.canonical_json import dump, parse_leniently
-from app.sources.kind import Request
+from app.sources.kinds.kind import Request
 
 CONTENT_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)

@@ -6,9 +6,9 @@ from app.errors import FieldInvalid
 from app.events import version as versions
 from app.events.canonical_json import resolve
 from app.events.incoming import Completeness, Incoming, JsonObject, Operation, Version
-from app.sources import fields, shopify_bodies
-from app.sources.catalogue import Topic, own_entity
-from app.sources.kind import Delivery
+from app.sources.kinds import fields, shopify_bodies
+from app.sources.kinds.catalogue import Topic, own_entity
+from app.sources.kinds.kind import Delivery
 
 PRIVACY = "privacy_request"
 _WITH_VARIANTS = frozenset({"product", "product_listing"})

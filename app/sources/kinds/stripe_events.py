@@ -7,10 +7,10 @@ from app.errors import FieldInvalid
 from app.events import version as versions
 from app.events.canonical_json import resolve
 from app.events.incoming import Completeness, Incoming, JsonObject, Operation, Version
-from app.sources import fields
-from app.sources.catalogue import Locator, Topic, catalogue
-from app.sources.hmac_vendor import Vendor
-from app.sources.kind import Request
+from app.sources.kinds import fields
+from app.sources.kinds.catalogue import Locator, Topic, catalogue
+from app.sources.kinds.hmac_vendor import Vendor
+from app.sources.kinds.kind import Request
 
 _OBJECT = "/data/object"
 _EVENTS = ("event", "v2.core.event")

@@ -28,11 +28,11 @@ from app.errors import FieldInvalid
 from app.events import version as versions
 from app.events.canonical_json import resolve
 from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
-from app.sources import fields
-from app.sources.kind import Delivery
-from app.sources.mapping import MOST_EACH
+from app.sources.kinds import fields
+from app.sources.kinds.kind import Delivery
+from app.sources.kinds.mapping import MOST_EACH
 
-_FOLDER = files("app.sources") / "catalogues"
+_FOLDER = files("app.sources.kinds") / "catalogues"
 Path = tuple[str, ...]
 """Pointers whose values are joined with a slash; ``topic`` stands for the id in the topic itself."""
 _IN_TOPIC = "topic"

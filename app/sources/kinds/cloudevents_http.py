@@ -12,8 +12,8 @@ from urllib.parse import unquote_to_bytes
 
 from app.errors import BodyMalformed, FieldInvalid
 from app.events.incoming import JsonObject, JsonValue
-from app.sources import bodies, fields, lines
-from app.sources.kind import Request
+from app.sources.kinds import bodies, fields, ndjson
+from app.sources.kinds.kind import Request
 
 STRUCTURED = "application/cloudevents+json"
 _MEDIA_TYPE = "application/cloudevents"
@@ -48,7 +48,7 @@ def is_binary(request: Request) -> bool:
 
     Without any of the required headers the body is all there is, whatever its content type says.
     """
-    return not lines.mimetype(request).startswith(_MEDIA_TYPE) and not _REQUIRED.isdisjoint(request.headers)
+    return not ndjson.mimetype(request).startswith(_MEDIA_TYPE) and not _REQUIRED.isdisjoint(request.headers)
 
 
 def elements(request: Request) -> list[bytes] | None:
@@ -59,11 +59,11 @@ def elements(request: Request) -> list[bytes] | None:
     Raises:
         BodyMalformed: what says to be a batch isn't a JSON array.
     """
-    says_so = lines.mimetype(request).startswith(_BATCH)
+    says_so = ndjson.mimetype(request).startswith(_BATCH)
     if not says_so and (not _ARRAY.match(request.body.removeprefix(BOM_UTF8)) or is_binary(request)):
         return None
     raw = _utf8(request.body, request.headers.get("content-type", ""))
-    found = lines.elements(raw)
+    found = ndjson.elements(raw)
     return found if found or says_so else None
 
 
@@ -78,7 +78,7 @@ def structured(request: Request) -> tuple[JsonObject, tuple[str, ...]]:
     try:
         event, notes = bodies.read_object(request if body is request.body else replace(request, body=body))
     except BodyMalformed:
-        mimetype = lines.mimetype(request)
+        mimetype = ndjson.mimetype(request)
         if mimetype.startswith(_MEDIA_TYPE) and mimetype not in {STRUCTURED, _MEDIA_TYPE}:
             raise BodyMalformed("of CloudEvents' event formats only JSON is read") from None
         raise
@@ -151,7 +151,7 @@ def _put_data(event: JsonObject, request: Request) -> tuple[str, ...]:
     raw = request.body
     if not raw or (json and raw.isspace()):
         return ()
-    if json or lines.mimetype(request) in _SILENT:
+    if json or ndjson.mimetype(request) in _SILENT:
         try:
             value, notes = bodies.read(replace(request, body=_utf8(raw, content_type)))
         except BodyMalformed:
@@ -160,7 +160,7 @@ def _put_data(event: JsonObject, request: Request) -> tuple[str, ...]:
             if json or isinstance(value, dict):
                 event["data"] = value
                 return notes
-    text = _text(raw, content_type) if not json and _TEXT.fullmatch(lines.mimetype(request)) else None
+    text = _text(raw, content_type) if not json and _TEXT.fullmatch(ndjson.mimetype(request)) else None
     if text is None:
         event["data_base64"] = base64.b64encode(raw).decode()
     else:

@@ -1,7 +1,7 @@
 """The kind ``shopify``: Shopify's HTTPS webhooks, signed with the app's client secret.
 
 Only the body is signed. Topic, shop, time and ids stand in headers, so each of them is held against the body: what
-deletes or erases must look like it (``app/sources/shopify_bodies.py``), and a body that was seen is known again under
+deletes or erases must look like it (``app/sources/kinds/shopify_bodies.py``), and a body that was seen is known again under
 other headers. Source: shopify.dev, "Deliver webhooks through HTTPS".
 """
 
@@ -14,9 +14,9 @@ from app.errors import ConfigInvalid, FieldInvalid, RecipientWrong
 from app.events import version
 from app.events.canonical_json import digest
 from app.events.incoming import Incoming, Version
-from app.sources import bodies, fields, shopify_events, shopify_topics
-from app.sources.catalogue import Topic
-from app.sources.kind import Config, Delivery, Kind, Outgoing, Request
+from app.sources.kinds import bodies, fields, shopify_events, shopify_topics
+from app.sources.kinds.catalogue import Topic
+from app.sources.kinds.kind import Config, Delivery, Kind, Outgoing, Request
 
 MIN_SECRET_CHARS = 8
 API_VERSION = "2026-07"

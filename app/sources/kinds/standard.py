@@ -6,9 +6,9 @@ from app.errors import ConfigInvalid, FieldInvalid
 from app.events import version as versions
 from app.events.canonical_json import resolve
 from app.events.incoming import Incoming, JsonObject, Version
-from app.sources import bodies, fields, lines
-from app.sources import standard_signature as scheme
-from app.sources.kind import Config, Delivery, Kind, Outgoing, Request
+from app.sources.kinds import bodies, fields, ndjson
+from app.sources.kinds import standard_signature as scheme
+from app.sources.kinds.kind import Config, Delivery, Kind, Outgoing, Request
 
 MIN_KEY_BYTES = 16
 
@@ -97,7 +97,7 @@ def split(request: Request, _config: StandardConfig) -> list[Request] | None:
     Raises:
         BodyTooLarge: there are too many events.
     """
-    return lines.split(request, f"{scheme.family(request.headers)}-id")
+    return ndjson.split(request, f"{scheme.family(request.headers)}-id")
 
 
 def sign(outgoing: Outgoing, secret: str, _config: StandardConfig) -> dict[str, str]:

@@ -16,11 +16,11 @@ import structlog
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
-from app import endpoints
 from app.db.engine import transaction
 from app.errors import Rejected
 from app.inbox import erase
 from app.models import RequestKind, RequestStatus, SenderRequest, Source
+from app.sources import configured
 
 _LOG = structlog.get_logger()
 _BATCH = 2_000
@@ -176,7 +176,7 @@ def _step(session: Session, request: SenderRequest) -> dict[str, int]:
     if request.kind is RequestKind.LEAVE:
         source = session.get_one(Source, source_id, with_for_update=True)
         if source.enabled and source.removed_at is None:
-            endpoints.disable(source)
+            configured.disable(source)
             _LOG.warning("a source is disabled, as its sender left", action="source_left", source=source.name)
     if request.kind is RequestKind.ERASE_CUSTOMER:
         return erase.entities(session, source_id, event_id, erase.customer_keys(session, source_id, request.subject))

@@ -19,8 +19,8 @@ from pathlib import Path
 import requests
 import yaml
 
-from app import endpoints
 from app.db.engine import transaction
+from app.sources import configured
 from bench.children import ROOT, free_port, running
 from bench.events import Stream
 from bench.faults import FAULTS, Fault, Plant
@@ -204,7 +204,7 @@ def measure(only: Sequence[str], factor: int) -> tuple[list[Row], set[str]]:
         injected = stack.enter_context(injector(target))
         plant = Plant(system, target, injected, injected.add_source("faults"), made["shed"])
         with transaction(target.engine) as session:
-            endpoints.limit(session, made["shed"].name, endpoints.Limit(0.01, 1))
+            configured.limit(session, made["shed"].name, configured.Limit(0.01, 1))
         rules = compressed(system.home, factor)
         url = stack.enter_context(prometheus(system.home, serve, factor))
         stack.enter_context(traffic(Stream(made["shop"]), target.host, target.port))

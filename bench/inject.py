@@ -10,7 +10,6 @@ from time import time
 
 from sqlalchemy import Engine, text
 
-from app import endpoints
 from app.db.engine import transaction
 from app.db.pipeline import Executor, work
 from app.events.incoming import Clock, Incoming, JsonObject, Operation, Version
@@ -19,6 +18,7 @@ from app.inbox.store import store
 from app.models import Lane, Source
 from app.priority import Decision
 from app.security.vault import Vault
+from app.sources import configured
 from bench.target import Target, new_secret
 
 _GROUP = 500
@@ -38,7 +38,7 @@ class Injector:
         """Add a source and return its row."""
         name = f"{role}-{secrets.token_hex(3)}"
         with transaction(self.engine) as session:
-            source = endpoints.add(session, self.vault, name, "standard", new_secret("standard"), {})
+            source = configured.add(session, self.vault, name, "standard", new_secret("standard"), {})
             session.flush()
             session.refresh(source)
         self.sources.append(source)
@@ -98,7 +98,7 @@ def injector(target: Target) -> Iterator[Injector]:
     finally:
         with transaction(target.engine) as session:
             for source in made.sources:
-                endpoints.remove(session, source.name)
+                configured.remove(session, source.name)
                 session.execute(_END, {"source_id": source.id})
 
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from app.db.engine import make_engine
-from app.endpoints import Endpoint, Limit
 from app.models import Lane
+from app.sources.configured import Endpoint, Limit
 from app.sources.kinds import KINDS
 from app.sources.kinds.kind import Config
 from app.web.limits.door import DoorLimits

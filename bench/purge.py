@@ -18,7 +18,6 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine, text
 
-from app import endpoints
 from app.cli.db import alembic_config
 from app.db.engine import make_engine, transaction
 from app.db.pipeline import work
@@ -29,6 +28,7 @@ from app.models import Source
 from app.priority import shipped
 from app.resources import Resources
 from app.security.vault import Vault
+from app.sources import configured
 from config.settings import Settings
 from deploy.local.stack import Services
 from tasks.housekeeping import purge
@@ -57,7 +57,7 @@ def _measure(settings: Settings, count: int, every_s: float) -> None:
         command.upgrade(alembic_config(connection), "head")
     with transaction(engine) as session:
         secret = "whsec_" + "c2VjcmV0" * 5
-        source = endpoints.add(session, Vault(settings), "bench", "standard", secret, {})
+        source = configured.add(session, Vault(settings), "bench", "standard", secret, {})
         session.flush()
         session.refresh(source)
     _fill(engine, source, count)

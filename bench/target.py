@@ -13,12 +13,12 @@ from typing import Any, Self
 
 from sqlalchemy import Engine
 
-from app import endpoints
 from app.db.engine import make_engine, transaction
 from app.errors import TiercelError
 from app.models import Scope
 from app.security import api_keys
 from app.security.vault import Vault
+from app.sources import configured
 from app.sources.kinds import KINDS
 from app.sources.kinds.kind import Config, Outgoing
 from config.settings import Settings, SettingsInvalid, load_settings
@@ -185,8 +185,8 @@ def senders(
         with transaction(target.engine) as session:
             for role, (kind, options) in wanted.items():
                 secret = new_secret(kind)
-                endpoints.add(session, target.vault, f"{role}-{run}", kind, secret, options)
-                config = endpoints.check_config(KINDS[kind], options)
+                configured.add(session, target.vault, f"{role}-{run}", kind, secret, options)
+                config = configured.check_config(KINDS[kind], options)
                 made[role] = Sender(f"{role}-{run}", kind, secret, config)
             key = api_keys.create(session, target.vault, f"bench {run}", Scope.READ)
     except TiercelError as error:
@@ -196,7 +196,7 @@ def senders(
     finally:
         with transaction(target.engine) as session:
             for sender in made.values():
-                endpoints.remove(session, sender.name)
+                configured.remove(session, sender.name)
             api_keys.revoke(session, api_keys.check(session, target.vault, key, Scope.READ).id)
 
 

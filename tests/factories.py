@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import Engine, select, text
 from sqlalchemy.orm import Session
 
-from app import endpoints
 from app.db.engine import transaction
 from app.events.incoming import Incoming, JsonObject, Operation, Version
 from app.inbox.prepare import NewEvent, prepare
@@ -20,6 +19,7 @@ from app.messaging.pointer import Pointer
 from app.models import Entity, Event, Source
 from app.priority import shipped
 from app.security.vault import Vault
+from app.sources import configured
 
 SKEW_S = 300.0
 _GROUP = 100
@@ -67,7 +67,7 @@ class Inbox:
 
     def __post_init__(self) -> None:
         with transaction(self.engine) as session:
-            self.source = endpoints.add(session, self.vault, "shop", "standard", self.secret, {})
+            self.source = configured.add(session, self.vault, "shop", "standard", self.secret, {})
             session.refresh(self.source)
 
     def prepared(self, event: Incoming, *, received_at: float | None = None) -> NewEvent:

@@ -11,7 +11,6 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, Engine, text
 
-from app import endpoints
 from app.cli import precautions
 from app.cli.connect import opened
 from app.cli.db import alembic_config
@@ -24,6 +23,7 @@ from app.messaging.messages import queue_name
 from app.messaging.publisher import Publisher
 from app.models import Lane
 from app.security.vault import Vault, VaultUnusable
+from app.sources import configured
 from config.settings import Settings
 
 _BROKEN = (TiercelError, AMQPError, KombuError, RedisError, OSError, ImportError, LookupError, ValueError)
@@ -109,7 +109,9 @@ def _vault(settings: Settings, engine: Engine) -> Check:
     try:
         vault = Vault(settings)
         with transaction(engine) as session:
-            sealed = [(source.name, kept["sealed"]) for source in endpoints.listed(session) for kept in source.secrets]
+            sealed = [
+                (source.name, kept["sealed"]) for source in configured.listed(session) for kept in source.secrets
+            ]
     except TiercelError as error:
         advice = "set TIERCEL_SECRET_KEYS and TIERCEL_KEY_PEPPER; `make up` makes them at first start"
         return Check("vault", State.WRONG, _why(error), advice)

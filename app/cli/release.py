@@ -11,7 +11,6 @@ import click
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from app import endpoints
 from app.cli import filters, given, show
 from app.cli.connect import opened, read_settings
 from app.cli.policygiven import author
@@ -27,6 +26,7 @@ from app.priority.stored.live import LivePolicies
 from app.security import audit
 from app.security.audit import Action, acting
 from app.security.vault import Vault
+from app.sources import configured
 from config.settings import Settings
 
 _BATCH = 100
@@ -156,7 +156,7 @@ def mappers(session: Session, settings: Settings) -> Callable[[int], Mapper]:
     @cache
     def mapper(source_id: int) -> Mapper:
         source = session.get_one(Source, source_id)
-        endpoint = endpoints.ready(source, vault)
+        endpoint = configured.ready(source, vault)
         if endpoint is None:
             raise ConfigInvalid(f"the source {source.name!r} can't be used by this release")
         return Mapper(

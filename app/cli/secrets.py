@@ -3,7 +3,6 @@
 import click
 from cryptography.fernet import Fernet
 
-from app import endpoints
 from app.cli import show
 from app.cli.connect import opened, read_settings
 from app.cli.groups import Group
@@ -12,6 +11,7 @@ from app.db.engine import transaction
 from app.security import audit
 from app.security.audit import Action
 from app.security.vault import Vault
+from app.sources import configured
 
 
 @click.group("secrets", cls=Group)
@@ -38,14 +38,14 @@ def rotate(dry_run: bool, as_json: bool) -> None:
     vault = Vault(settings)
     with opened(settings) as engine:
         with transaction(engine) as session:
-            found = endpoints.sealed(session)
+            found = configured.sealed(session)
         old = [source_id for source_id, tokens in found.items() if not all(map(vault.is_newest, tokens))]
         sealed = sum(len(found[source_id]) for source_id in old)
         if not dry_run:
             with show.progress(len(old), "sealing") as advance:
                 for source_id in old:
                     with transaction(engine) as session:
-                        endpoints.seal_anew(session, vault, source_id)
+                        configured.seal_anew(session, vault, source_id)
                     advance()
             with transaction(engine) as session:
                 audit.record(

@@ -9,13 +9,13 @@ from urllib.parse import quote, urlsplit
 import click
 import requests
 
-from app import endpoints
 from app.cli import bodies, given, show
 from app.cli.bodies import Wanted
 from app.cli.connect import read_settings, session
 from app.errors import ConfigInvalid, SecretMissing, SourceUnknown, Unavailable
 from app.events.incoming import JsonValue
 from app.security.vault import Vault
+from app.sources import configured
 from app.sources.kinds import KINDS, Kind
 from app.sources.kinds.kind import Config, Outgoing
 from config.settings import Settings
@@ -95,7 +95,7 @@ def command(  # noqa: PLR0913  # an option each
     settings = read_settings()
     target = target_of(url or f"http://127.0.0.1:{settings.port}", name)
     if kind is not None and secret is not None:
-        sender = Sender(KINDS[kind], secret, endpoints.check_config(KINDS[kind], given.config(config)))
+        sender = Sender(KINDS[kind], secret, configured.check_config(KINDS[kind], given.config(config)))
     else:
         sender = known(settings, name, secret)
     _send(sender, target, Sent(type_, data, body, content_type, key), count)
@@ -120,7 +120,7 @@ def known(settings: Settings, name: str, secret: str | None) -> Sender:
         SourceUnknown, SecretMissing, ConfigInvalid: there is none, or nothing can be signed as it.
     """
     with session(settings) as opened:
-        found = next((source for source in endpoints.listed(opened) if source.name == name), None)
+        found = next((source for source in configured.listed(opened) if source.name == name), None)
         if found is None:
             raise SourceUnknown(f"no source {name!r}; there is --kind and --secret for one that isn't here")
         if found.kind not in KINDS:
@@ -129,7 +129,7 @@ def known(settings: Settings, name: str, secret: str | None) -> Sender:
             if not found.secrets:
                 raise SecretMissing(f"the source {name!r} has no secret")
             secret = Vault(settings).open(found.secrets[0]["sealed"])
-        return Sender(KINDS[found.kind], secret, endpoints.check_config(KINDS[found.kind], found.config))
+        return Sender(KINDS[found.kind], secret, configured.check_config(KINDS[found.kind], found.config))
 
 
 def _send(sender: Sender, target: str, sent: Sent, count: int) -> None:

@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from app import endpoints, views
+from app import views
 from app.cli import given, show, skew, trial
 from app.cli.connect import read_settings, session
 from app.cli.groups import Group
-from app.endpoints import Limit
 from app.security.vault import Vault
+from app.sources import configured
+from app.sources.configured import Limit
 from app.sources.kinds import KINDS
 
 _SECRET = click.option(
@@ -40,7 +41,7 @@ def add(name: str, kind: str, secret_given: str, config: str | None, as_json: bo
     given.one_standard_input(secret_given, config)
     secret, options, settings = given.secret(secret_given), given.config(config), read_settings()
     with session(settings) as opened:
-        shown = views.source(endpoints.add(opened, Vault(settings), name, kind, secret, options))
+        shown = views.source(configured.add(opened, Vault(settings), name, kind, secret, options))
     _changed(shown, "takes events at", as_json)
 
 
@@ -49,7 +50,7 @@ def add(name: str, kind: str, secret_given: str, config: str | None, as_json: bo
 def list_(as_json: bool) -> None:
     """List the sources, by name."""
     with session(read_settings()) as opened:
-        shown = [views.source(source) for source in endpoints.listed(opened)]
+        shown = [views.source(source) for source in configured.listed(opened)]
     if as_json:
         show.json(shown)
         return
@@ -67,7 +68,7 @@ def list_(as_json: bool) -> None:
 def show_(name: str, as_json: bool) -> None:
     """Show one source with its options and mapping, never its secrets."""
     with session(read_settings()) as opened:
-        shown = views.source(endpoints.find(opened, name))
+        shown = views.source(configured.find(opened, name))
     if as_json:
         show.json(shown)
         return
@@ -91,7 +92,7 @@ def configure(name: str, config: str, as_json: bool) -> None:
     """Change a source's options, at once and everywhere: those that the JSON object names; the others stay."""
     changes = given.config(config)
     with session(read_settings()) as opened:
-        source = endpoints.configure(opened, name, changes)
+        source = configured.configure(opened, name, changes)
         opened.flush()
         opened.refresh(source)
         shown = views.source(source)
@@ -114,7 +115,7 @@ def rotate_secret(name: str, secret_given: str, grace: int, as_json: bool) -> No
     """Give a source a new secret."""
     secret, settings = given.secret(secret_given), read_settings()
     with session(settings) as opened:
-        source = endpoints.rotate_secret(opened, Vault(settings), name, secret, timedelta(hours=grace))
+        source = configured.rotate_secret(opened, Vault(settings), name, secret, timedelta(hours=grace))
         opened.flush()
         shown = views.source(source)
     _changed(shown, f"has a new secret, {_secrets(shown)}, at", as_json)
@@ -122,12 +123,12 @@ def rotate_secret(name: str, secret_given: str, grace: int, as_json: bool) -> No
 
 @group.command("weight", epilog="Example: tiercel sources weight shop 3")
 @click.argument("name")
-@click.argument("weight", type=click.IntRange(1, endpoints.MOST_WEIGHT))
+@click.argument("weight", type=click.IntRange(1, configured.MOST_WEIGHT))
 @show.as_json
 def weight_(name: str, weight: int, as_json: bool) -> None:
     """Set a source's share of a lane that several sources want, beside the others' weights (1)."""
     with session(read_settings()) as opened:
-        source = endpoints.set_weight(opened, name, weight)
+        source = configured.set_weight(opened, name, weight)
         opened.flush()
         shown = views.source(source)
     _changed(shown, f"has weight {weight} at", as_json)
@@ -139,7 +140,7 @@ def weight_(name: str, weight: int, as_json: bool) -> None:
 def enable(name: str, as_json: bool) -> None:
     """Enable a source that was disabled, as after its sender left."""
     with session(read_settings()) as opened:
-        source = endpoints.enable(opened, name)
+        source = configured.enable(opened, name)
         opened.flush()
         opened.refresh(source)
         shown = views.source(source)
@@ -157,7 +158,7 @@ def remove(name: str, yes: bool, as_json: bool) -> None:
             raise click.UsageError(f"this removes the source {name!r}; say --yes to do so without being asked")
         click.confirm(f"Remove the source {name!r}? Its secrets are forgotten.", abort=True)
     with session(read_settings()) as opened:
-        endpoints.remove(opened, name)
+        configured.remove(opened, name)
     if as_json:
         show.json({"name": name, "removed": True})
     else:
@@ -174,7 +175,7 @@ def disable(name: str, as_json: bool) -> None:
     tiercel events release. What the sender does with refusals is printed.
     """
     with session(read_settings()) as opened:
-        source = endpoints.switch_off(opened, name)
+        source = configured.switch_off(opened, name)
         opened.flush()
         opened.refresh(source)
         shown = views.source(source)
@@ -202,7 +203,7 @@ def limit(name: str, per_s: float | None, burst: int | None, as_default: bool, a
         raise click.UsageError("say either PER_S or --default")
     to = None if per_s is None else Limit(per_s, _burst(per_s) if burst is None else burst)
     with session(read_settings()) as opened:
-        shown = views.source(endpoints.limit(opened, name, to))
+        shown = views.source(configured.limit(opened, name, to))
     what = "has the settings' budget" if to is None else f"may send {to.per_s:g}/s, {to.burst} at once,"
     _changed(shown, f"{what} at", as_json)
 

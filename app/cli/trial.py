@@ -10,7 +10,6 @@ import click
 import requests
 from sqlalchemy import Engine
 
-from app import endpoints
 from app.cli import bodies, given, show, tryout
 from app.cli.bodies import Wanted
 from app.cli.connect import opened, read_settings
@@ -19,6 +18,7 @@ from app.db.engine import transaction
 from app.errors import TiercelError
 from app.inbox import read
 from app.models import Event, Outcome, Status
+from app.sources import configured
 from app.sources.kinds.kind import Outgoing
 from config.settings import Settings
 
@@ -99,7 +99,7 @@ def _steps(  # noqa: PLR0913  # what the options say
     try:
         sender = known(settings, name, secret)
         with transaction(engine) as session:
-            source = endpoints.find(session, name)
+            source = configured.find(session, name)
             word = "enabled" if source.enabled else "disabled: tiercel sources enable"
             yield Step("source", source.enabled, f"{name}, kind {source.kind}, {word}")
         kind, now, key = sender.kind, time.time(), f"test_{uuid.uuid4().hex}"

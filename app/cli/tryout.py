@@ -6,10 +6,8 @@ from typing import Any
 
 import click
 
-from app import endpoints
 from app.cli import show
 from app.cli.connect import read_settings, session
-from app.endpoints import Endpoint
 from app.errors import BodyMalformed, ConfigInvalid, FieldInvalid
 from app.events.incoming import Clock, Incoming
 from app.handlers import handler_for
@@ -17,6 +15,8 @@ from app.inbox.schedule import schedule_of
 from app.priority import Decision
 from app.priority.stored.live import LivePolicies
 from app.security.vault import Vault
+from app.sources import configured
+from app.sources.configured import Endpoint
 from app.sources.kinds import Request
 from app.sources.kinds.read import Reading, interpret
 
@@ -43,7 +43,7 @@ def tried(name: str, body: bytes, headers: dict[str, str]) -> list[Tried]:
     settings = read_settings()
     policies = LivePolicies()
     with session(settings) as opened:
-        endpoint = endpoints.ready(endpoints.find(opened, name), Vault(settings))
+        endpoint = configured.ready(configured.find(opened, name), Vault(settings))
         policies.read(opened)
     if endpoint is None:
         raise ConfigInvalid(f"the source {name!r} can't be used by this release")

@@ -13,16 +13,16 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from sqlalchemy import Engine
 
-from app import endpoints
 from app.db.engine import transaction
 from app.db.pipeline import statement
-from app.endpoints import Endpoint
 from app.errors import SourceDisabled, SourceLeft, SourceUnknown, TiercelError, Unavailable
 from app.inbox import read
 from app.inbox.read import Pulse
 from app.models import Lane
 from app.priority.stored.live import LivePolicies
 from app.security.vault import Vault
+from app.sources import configured
+from app.sources.configured import Endpoint
 from app.web import loop
 
 _LOG = structlog.get_logger()
@@ -129,10 +129,10 @@ class EndpointCache:
             if policies_due:
                 # Before the sources: an event of a source that is known is decided by the policy live with it.
                 self.policies.read(bare)
-            changes = endpoints.changes_since(bare, since)
+            changes = configured.changes_since(bare, since)
         if not changes <= self._taken:
             with transaction(self._engine) as session:
-                live, gone, self._seen = endpoints.changed_since(session, self._vault, since)
+                live, gone, self._seen = configured.changed_since(session, self._vault, since)
             known = {**self._by_name, **{endpoint.name: endpoint for endpoint in live}}
             self._by_name = {name: endpoint for name, endpoint in known.items() if name not in gone}
             self._taken = changes

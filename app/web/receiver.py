@@ -11,7 +11,6 @@ from sqlalchemy import Engine
 
 from app.db.engine import make_engine
 from app.db.pipeline import statement, work
-from app.endpoints import Endpoint
 from app.errors import FieldInvalid, SecretMissing, SignatureInvalid, SourceNotReady, Unavailable
 from app.events.incoming import Incoming
 from app.exposition import Exposition
@@ -23,6 +22,7 @@ from app.observability import tracing
 from app.observability.process_metrics import RECEIVED
 from app.resources import Resources
 from app.security.vault import Vault
+from app.sources.configured import Endpoint
 from app.sources.kinds import Request
 from app.web import loop
 from app.web.endpointcache import EndpointCache

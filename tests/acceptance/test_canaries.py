@@ -15,11 +15,11 @@ import redis
 import requests
 from kombu import Connection
 
-from app import endpoints
 from app.db.engine import transaction
 from app.messaging.messages import queue_name
 from app.models import Lane
 from app.security.vault import Vault
+from app.sources import configured
 from bench.soak import leaks
 from tests.acceptance.conftest import System
 from tests.acceptance.test_path import wait_for
@@ -80,7 +80,7 @@ def planted(system: System) -> Planted:
         made.answers.pop()  # a kind that there isn't is named
     # Elastic Path sends the secret in the body: right once, wrong once.
     with transaction(system.engine) as session:
-        endpoints.add(session, system.vault, f"{made.name}-ep", "elasticpath", made.path, {})
+        configured.add(session, system.vault, f"{made.name}-ep", "elasticpath", made.path, {})
     for secret in (made.path, made.refused):
         event = {
             "id": canary(),
@@ -192,9 +192,9 @@ def reprs(system: System) -> Iterator[str]:
     yield str(system.settings)
     yield repr(vault)
     with transaction(system.engine) as session:
-        live, _, _ = endpoints.changed_since(session, vault, datetime.fromtimestamp(0, UTC))
+        live, _, _ = configured.changed_since(session, vault, datetime.fromtimestamp(0, UTC))
         yield repr(live)
-        yield repr(endpoints.listed(session))
+        yield repr(configured.listed(session))
     yield repr([vars(one) if hasattr(one, "__dict__") else one for one in live])
 
 

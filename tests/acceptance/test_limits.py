@@ -6,7 +6,7 @@ from typing import Any
 
 import requests
 
-from app.endpoints import Limit
+from app.sources.configured import Limit
 from tests.acceptance.conftest import System
 from tests.acceptance.test_path import Shop, wait_for
 

@@ -11,8 +11,8 @@ import pytest
 import requests
 from standardwebhooks import Webhook
 
-from app import endpoints
 from app.db.engine import transaction
+from app.sources import configured
 from tests.acceptance.conftest import System
 from tests.factories import whsec
 
@@ -25,13 +25,13 @@ def shop(system: System) -> "Shop":
 class Shop:
     """A sender of Standard Webhooks with a source of its own."""
 
-    def __init__(self, system: System, limit: endpoints.Limit | None = None) -> None:
+    def __init__(self, system: System, limit: configured.Limit | None = None) -> None:
         self.system = system
         self.name = f"shop-{secrets.token_hex(4)}"
         self.secret = whsec()
         with transaction(system.engine) as session:
-            endpoints.add(session, system.vault, self.name, "standard", self.secret, {})
-            endpoints.limit(session, self.name, limit)
+            configured.add(session, system.vault, self.name, "standard", self.secret, {})
+            configured.limit(session, self.name, limit)
 
     def send(
         self, event_type: str, data: dict[str, Any], message_id: str | None = None, **more: str

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from app import endpoints
 from app.db.engine import transaction
+from app.sources import configured
 from tests.acceptance.conftest import System
 from tests.acceptance.test_path import wait_for
 
@@ -43,9 +43,9 @@ def bash(lines: str, system: System) -> str:
 )
 def test_the_readmes_lines_take_a_new_user_to_a_first_event_of_their_own(system: System) -> None:
     with transaction(system.engine) as session:
-        for source in endpoints.listed(session):
+        for source in configured.listed(session):
             if source.name in {"demo", "shop"}:
-                endpoints.remove(session, source.name)
+                configured.remove(session, source.name)
     short, by_hand, look = blocks("Send an event")
     printed = bash(short, system)
     assert "202 " in printed

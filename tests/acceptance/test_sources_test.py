@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app import endpoints
 from app.db.engine import transaction
+from app.sources import configured
 from app.sources.kinds import KINDS
 from tests.acceptance.conftest import System
 from tests.unit.test_sources_laws import OTHERS, SECRETS
@@ -30,7 +30,7 @@ def steps(system: System, name: str, *words: str) -> tuple[int, dict[str, bool],
 def source(system: System, request: pytest.FixtureRequest) -> str:
     name = f"tried-{request.param}"
     with transaction(system.engine) as session:
-        endpoints.add(session, system.vault, name, request.param, SECRETS[request.param], {})
+        configured.add(session, system.vault, name, request.param, SECRETS[request.param], {})
     return name
 
 
@@ -43,12 +43,12 @@ def test_an_example_of_every_kind_reaches_its_entity(system: System, source: str
 
 def test_a_wrong_secret_fails_at_verify_and_an_unknown_source_at_once(system: System) -> None:
     with transaction(system.engine) as session:
-        endpoints.add(session, system.vault, "tried-wrong", "standard", SECRETS["standard"], {})
+        configured.add(session, system.vault, "tried-wrong", "standard", SECRETS["standard"], {})
     code, told, last = steps(system, "tried-wrong", "--secret", OTHERS["standard"])
     assert (code, told) == (1, {"source": True, "sign": True, "receive": True, "verify": False})
     assert last.startswith("401 signature-invalid")
     with transaction(system.engine) as session:
-        endpoints.disable(endpoints.find(session, "tried-wrong"))
+        configured.disable(configured.find(session, "tried-wrong"))
     code, told, last = steps(system, "tried-wrong")
     assert (code, told) == (1, {"source": False, "sign": True, "receive": False})
     assert last.startswith("503 source-disabled")

@@ -14,13 +14,13 @@ import pytest
 from sqlalchemy import Engine, text
 from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
 
-from app import endpoints
 from app.cli.main import COMMANDS, tiercel
 from app.db.engine import transaction
 from app.models import Scope
 from app.security import api_keys
 from app.security.api_keys import KeyInvalid
 from app.security.vault import Vault
+from app.sources import configured
 from config.settings import Settings
 from tests.factories import Inbox, whsec
 from tests.integration.clirun import PROGRAM, from_json, ok, process, refused, run
@@ -108,7 +108,7 @@ def test_a_source_is_added_with_its_secret_from_standard_input(engine: Engine, v
     assert result.stdout == "shop takes events at /webhooks/shop\n"
     assert secret not in result.output
     with transaction(engine) as session:
-        source = endpoints.find(session, "shop")
+        source = configured.find(session, "shop")
         assert vault.open(source.secrets[0]["sealed"]) == secret
         assert source.config == {"id_pointer": "/data/sku"}
 
@@ -166,7 +166,7 @@ def test_a_rotated_secret_leaves_the_one_before_valid_for_its_grace(inbox: Inbox
     shown = ok("sources", "rotate-secret", "shop", "--secret", "-", "--grace", "2", stdin=new)
     assert shown.startswith("shop has a new secret, the one before until ")
     with transaction(inbox.engine) as session:
-        opened = [vault.open(kept["sealed"]) for kept in endpoints.find(session, "shop").secrets]
+        opened = [vault.open(kept["sealed"]) for kept in configured.find(session, "shop").secrets]
     assert opened == [new, inbox.secret]
     assert "the one before until" in ok("sources", "list")
 

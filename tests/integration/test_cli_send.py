@@ -12,13 +12,13 @@ import pytest
 from sqlalchemy import Engine, select
 from werkzeug.serving import make_server
 
-from app import endpoints
 from app.cli import bodies
 from app.cli.bodies import Wanted
 from app.db.engine import transaction
 from app.errors import ConfigInvalid
 from app.models import Event
 from app.security.vault import Vault
+from app.sources import configured
 from app.sources.kinds import KINDS
 from app.sources.kinds.kind import Config
 from app.web.factory import create_app
@@ -77,7 +77,7 @@ def strange() -> Iterator[str]:
 
 def _add(engine: Engine, vault: Vault, kind: str, config: dict[str, Any] | None = None) -> None:
     with transaction(engine) as session:
-        endpoints.add(session, vault, "sender", kind, SECRETS.get(kind, "a-long-enough-secret"), config or {})
+        configured.add(session, vault, "sender", kind, SECRETS.get(kind, "a-long-enough-secret"), config or {})
 
 
 @pytest.mark.parametrize(

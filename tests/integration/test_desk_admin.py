@@ -10,13 +10,13 @@ import pytest
 from flask import Flask
 from sqlalchemy.exc import IntegrityError
 
-from app import endpoints
 from app.db.engine import transaction
-from app.endpoints import FIRST_PARTY
 from app.messaging.pointer import Pointer
 from app.models import Scope
 from app.resources import Resources
 from app.security import api_keys, audit
+from app.sources import configured
+from app.sources.configured import FIRST_PARTY
 from app.web.factory import create_app
 from config.settings import Settings
 from tasks.process import process
@@ -41,7 +41,7 @@ def other(inbox: Inbox) -> str:
     """A second source's secret; its name is other."""
     secret = whsec()
     with transaction(inbox.engine) as session:
-        endpoints.add(session, inbox.vault, "other", "standard", secret, {})
+        configured.add(session, inbox.vault, "other", "standard", secret, {})
     return secret
 
 
@@ -419,7 +419,7 @@ class TestFirstPartyEvents:
 
     def test_sources_of_other_kinds_and_unknown_ones_take_none(self, admin: Desk, inbox: Inbox) -> None:
         with transaction(inbox.engine) as session:
-            endpoints.add(session, inbox.vault, "path", "elasticpath", "a secret of it", {})
+            configured.add(session, inbox.vault, "path", "elasticpath", "a secret of it", {})
         for name in ("path", "nobody", "\x00"):
             event = {**self.LEAD, "source": name}
             assert admin.refused("POST", "/v1/events", event, Idempotency_Key="k") == (404, "source-unknown")

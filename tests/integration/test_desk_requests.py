@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app import endpoints, requests
+from app import requests
 from app.db.engine import transaction
 from app.models import Scope
 from app.resources import Resources
+from app.sources import configured
 from app.web.factory import create_app
 from config.settings import Settings
 from tasks.process import process
@@ -119,7 +120,7 @@ def test_whoever_is_no_admin_decides_nothing_and_a_limited_key_sees_its_own_only
     flask_app: Flask, inbox: Inbox, asked: list[int]
 ) -> None:
     with transaction(inbox.engine) as session:
-        endpoints.add(session, inbox.vault, "other", "standard", inbox.secret, {})
+        configured.add(session, inbox.vault, "other", "standard", inbox.secret, {})
     mine, theirs = (Desk(flask_app, inbox, Scope.WRITE, [name]) for name in ("shop", "other"))
     for word in ("confirm", "dismiss"):
         assert mine.refused("POST", f"/v1/requests/{asked[0]}/{word}") == (403, "scope-missing")

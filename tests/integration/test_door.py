@@ -12,10 +12,10 @@ from flask.testing import FlaskClient
 from standardwebhooks import Webhook
 from werkzeug.test import TestResponse
 
-from app import endpoints
 from app.db.engine import transaction
 from app.errors import Unavailable
 from app.models import Outcome
+from app.sources import configured
 from app.web.factory import create_app
 from config.settings import Settings
 from tests.factories import Inbox, incoming, whsec
@@ -177,39 +177,39 @@ def test_both_secrets_count_during_a_rotation_at_once_and_the_old_one_ends(clien
     assert post(client, inbox, body(), "before").status_code == 202
     new = whsec()
     with transaction(inbox.engine) as session:
-        endpoints.rotate_secret(session, inbox.vault, "shop", new, timedelta(hours=1))
+        configured.rotate_secret(session, inbox.vault, "shop", new, timedelta(hours=1))
     text = body()
     assert client.post("/webhooks/shop", data=text, headers=signed(new, text, "new")).status_code == 202
     assert post(client, inbox, body(), "old").status_code == 202
     with transaction(inbox.engine) as session:
-        endpoints.rotate_secret(session, inbox.vault, "shop", whsec(), timedelta(0))
+        configured.rotate_secret(session, inbox.vault, "shop", whsec(), timedelta(0))
     assert post(client, inbox, body(), "ended").status_code == 401
 
 
 def test_a_source_that_is_added_or_removed_counts_at_once(client: FlaskClient, inbox: Inbox) -> None:
     assert post(client, inbox, body(), "1").status_code == 202
     with transaction(inbox.engine) as session:
-        endpoints.remove(session, "shop")
+        configured.remove(session, "shop")
     assert post(client, inbox, body(), "2").status_code == 404
     with transaction(inbox.engine) as session:
-        endpoints.add(session, inbox.vault, "shop", "standard", inbox.secret, {})
+        configured.add(session, inbox.vault, "shop", "standard", inbox.secret, {})
     assert post(client, inbox, body(), "3").status_code == 202
 
 
 def test_a_disabled_source_is_503_and_one_whose_sender_left_410(client: FlaskClient, inbox: Inbox) -> None:
     with transaction(inbox.engine) as session:
-        endpoints.switch_off(session, "shop")
+        configured.switch_off(session, "shop")
     response = post(client, inbox, body())
     assert (response.status_code, problem(response)) == (503, "source-disabled")
     assert int(response.headers["Retry-After"]) > 0
     with transaction(inbox.engine) as session:
-        source = endpoints.find(session, "shop")
+        source = configured.find(session, "shop")
         source.leaving_since = datetime.now(UTC)
-        endpoints._changed(source)
+        configured._changed(source)
     response = post(client, inbox, body())
     assert (response.status_code, problem(response)) == (410, "source-left")
     with transaction(inbox.engine) as session:
-        endpoints.enable(session, "shop")
+        configured.enable(session, "shop")
     assert post(client, inbox, body()).status_code == 202
 
 

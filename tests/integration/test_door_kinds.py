@@ -18,10 +18,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app import endpoints
 from app.db.engine import transaction
 from app.errors import Unavailable
 from app.inbox.store import Kept
+from app.sources import configured
 from app.sources.kinds import KINDS
 from app.sources.kinds.kind import Outgoing
 from app.web.factory import create_app
@@ -97,7 +97,7 @@ def client(flask_app: Flask) -> FlaskClient:
 
 def add(inbox: Inbox, kind: str, secret: str = SECRET, **config: object) -> None:
     with transaction(inbox.engine) as session:
-        endpoints.add(session, inbox.vault, kind, kind, secret, config)
+        configured.add(session, inbox.vault, kind, kind, secret, config)
 
 
 def problem(response: TestResponse) -> tuple[int, str]:
@@ -247,7 +247,7 @@ def test_lines_are_events_each_with_a_key_of_its_own(client: FlaskClient, inbox:
     add(inbox, "hmac", key_header="x-key")
     lines = [json.dumps({"type": "price.resynced", "data": {"id": str(number)}}) for number in range(3)]
     body = ("\n".join(lines) + "\r\n\n").encode()
-    config = endpoints.check_config(KINDS["hmac"], {"key_header": "x-key"})
+    config = configured.check_config(KINDS["hmac"], {"key_header": "x-key"})
     headers = KINDS["hmac"].sign(Outgoing("sync-1", "", body, time.time()), SECRET, config)
     for accepted, content_type in ((3, "application/x-ndjson"), (0, "application/jsonl; charset=utf-8")):
         answer = client.post("/webhooks/hmac", data=body, headers={**headers, "content-type": content_type})

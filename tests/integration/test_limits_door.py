@@ -16,12 +16,12 @@ from redis import Redis
 from sqlalchemy import event
 from werkzeug.test import TestResponse
 
-from app import endpoints
 from app.db.engine import transaction
-from app.endpoints import Limit
 from app.inbox import ages, read
 from app.models import Lane, Scope
 from app.security import api_keys
+from app.sources import configured
+from app.sources.configured import Limit
 from app.sources.kinds import KINDS
 from app.web.factory import create_app
 from app.web.limits.refusals import QuotaExceeded, RateLimited
@@ -54,7 +54,7 @@ def make(settings: Settings, inbox: Inbox) -> Iterator[Make]:
 
 def budget(inbox: Inbox, per_s: float, burst: int) -> None:
     with transaction(inbox.engine) as session:
-        endpoints.limit(session, "shop", Limit(per_s, burst))
+        configured.limit(session, "shop", Limit(per_s, burst))
 
 
 def send(client: FlaskClient, inbox: Inbox, number: object, event_type: str = "price.updated") -> TestResponse:
@@ -113,7 +113,7 @@ def test_two_processes_share_a_budget_and_a_new_one_counts_in_both(make: Make, i
     statuses = [send(clients[number % 2], inbox, number).status_code for number in range(20)]
     assert statuses.count(202) == 10
     with transaction(inbox.engine) as session:
-        endpoints.limit(session, "shop", None)
+        configured.limit(session, "shop", None)
     for number, client in enumerate(clients):
         wait_until(partial(lambda c, n: send(c, inbox, f"again-{n}").status_code in {200, 202}, client, number))
 
@@ -133,7 +133,7 @@ def test_a_smaller_budget_ends_the_leases_of_the_one_before(make: Make, inbox: I
 def test_one_source_takes_nothing_from_another(make: Make, inbox: Inbox) -> None:
     budget(inbox, 0.02, 1)
     with transaction(inbox.engine) as session:
-        endpoints.add(session, inbox.vault, "other", "standard", inbox.secret, {})
+        configured.add(session, inbox.vault, "other", "standard", inbox.secret, {})
     client = make().test_client()
     assert [send(client, inbox, number).status_code for number in range(3)] == [202, 429, 429]
     text = body()

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from app import endpoints
 from app.cli import bodies
 from app.cli.bodies import Wanted
 from app.db.engine import transaction
+from app.sources import configured
 from app.sources.kinds import KINDS, Request
 from app.sources.kinds.kind import Outgoing
 from app.web.factory import create_app
@@ -73,7 +73,7 @@ def refused(client: FlaskClient, inbox: Inbox) -> Iterator[Callable[[Case, dict[
 
 def add(inbox: Inbox, case: Case, name: str = "tried", secret: str | None = None) -> None:
     with transaction(inbox.engine) as session:
-        endpoints.add(session, inbox.vault, name, case.kind, secret or SECRETS[case.kind], case.config)
+        configured.add(session, inbox.vault, name, case.kind, secret or SECRETS[case.kind], case.config)
 
 
 def made(case: Case, secret: str | None = None, at: float | None = None) -> tuple[dict[str, str], bytes]:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from app import endpoints, requests
+from app import requests
 from app.db.engine import transaction
 from app.models import RequestKind, RequestStatus
 from app.resources import Resources
+from app.sources import configured
 from tasks.process import process
 from tasks.worker import carry_out_requests
 from tests.factories import Inbox, incoming
@@ -175,7 +176,7 @@ def test_a_whole_shop_is_erased_only_where_the_source_is_that_shops_or_a_person_
     inbox: Inbox, resources: Resources, asked: Any, john: None
 ) -> None:
     with transaction(inbox.engine) as session:
-        endpoints.add(session, inbox.vault, "neighbour", "standard", inbox.secret, {})
+        configured.add(session, inbox.vault, "neighbour", "standard", inbox.secret, {})
     inbox.sql(
         "INSERT INTO fact SELECT gen_random_uuid(), id, 'order', '1', 'order.paid' FROM source WHERE name <> 'shop'"
     )

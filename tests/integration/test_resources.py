@@ -3,11 +3,11 @@
 import pytest
 from sqlalchemy import text
 
-from app import endpoints
 from app.db.engine import transaction
 from app.db.pipeline import work
 from app.errors import ConfigInvalid, SourceUnknown
 from app.resources import Resources
+from app.sources import configured
 from config.settings import Settings
 from tests.factories import Inbox, whsec
 
@@ -31,18 +31,18 @@ def test_sources_are_refused_by_name(inbox: Inbox) -> None:
     ]
     for name, kind, config in cases:
         with pytest.raises(ConfigInvalid), transaction(inbox.engine) as session:
-            endpoints.add(session, inbox.vault, name, kind, whsec(), config)
+            configured.add(session, inbox.vault, name, kind, whsec(), config)
     with pytest.raises(SourceUnknown), transaction(inbox.engine) as session:
-        endpoints.find(session, "nobody")
+        configured.find(session, "nobody")
 
 
 def test_a_source_that_cannot_be_read_closes_no_door_but_its_own(inbox: Inbox) -> None:
     with transaction(inbox.engine) as session:
-        endpoints.add(session, inbox.vault, "other", "standard", whsec(), {})
+        configured.add(session, inbox.vault, "other", "standard", whsec(), {})
     with work(inbox.engine) as connection:
         connection.execute(text("UPDATE source SET kind = 'gone' WHERE name = 'other'"))
     with transaction(inbox.engine) as session:
-        live, gone, _ = endpoints.changed_since(session, inbox.vault, inbox.source.created_at)
+        live, gone, _ = configured.changed_since(session, inbox.vault, inbox.source.created_at)
     assert ([endpoint.name for endpoint in live], gone) == (["shop"], ["other"])
 
 

@@ -7,13 +7,13 @@ from decimal import Decimal
 
 import pytest
 
-from app import endpoints
 from app.db.engine import transaction
 from app.db.pipeline import work
 from app.errors import Permanent
 from app.events.incoming import Clock, Operation, Version
 from app.inbox.store import EntangledKeys, Kept, Stored, store
 from app.models import Lane, Outcome, Status
+from app.sources import configured
 from tests.factories import Inbox, incoming, whsec
 
 
@@ -84,7 +84,7 @@ def test_two_sources_may_use_the_same_key(inbox: Inbox) -> None:
     event = incoming()
     inbox.accept(event)
     with transaction(inbox.engine) as session:
-        other = endpoints.add(session, inbox.vault, "other", "standard", whsec(), {})
+        other = configured.add(session, inbox.vault, "other", "standard", whsec(), {})
         session.refresh(other)
         (stored,) = store(session, [replace(inbox.prepared(event), source_id=other.id, revision=other.revision)])
     assert stored.kept is Kept.NEW
@@ -93,7 +93,7 @@ def test_two_sources_may_use_the_same_key(inbox: Inbox) -> None:
 def test_an_event_verified_under_an_older_source_is_not_stored(inbox: Inbox) -> None:
     prepared = inbox.prepared(incoming())
     with transaction(inbox.engine) as session:
-        endpoints.rotate_secret(session, inbox.vault, "shop", whsec(), timedelta(0))
+        configured.rotate_secret(session, inbox.vault, "shop", whsec(), timedelta(0))
     with transaction(inbox.engine) as session:
         (stored,) = store(session, [prepared])
     assert stored.kept is Kept.SOURCE_CHANGED

@@ -13,7 +13,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from app import endpoints
 from app.cli.release import mappers
 from app.db.engine import transaction
 from app.inbox import erase, release
@@ -21,6 +20,7 @@ from app.inbox.read import EventFilter
 from app.inbox.release import NotHeld, Released
 from app.inbox.replay import NotReplayable, replay
 from app.models import Outcome
+from app.sources import configured
 from app.sources.kinds import KINDS
 from app.sources.kinds.kind import Outgoing
 from app.web.factory import create_app
@@ -52,7 +52,7 @@ def client(flask_app: Flask) -> FlaskClient:
 
 def add(inbox: Inbox, name: str, kind: str, **options: Any) -> None:
     with transaction(inbox.engine) as session:
-        endpoints.add(session, inbox.vault, name, kind, SECRET, options)
+        configured.add(session, inbox.vault, name, kind, SECRET, options)
 
 
 def post(client: FlaskClient, name: str, kind: str, body: bytes, key: str = "k-1", **headers: str) -> TestResponse:
@@ -71,7 +71,7 @@ def survey(number: int = 1, **more: Any) -> bytes:
 
 def teach(inbox: Inbox, name: str, **options: Any) -> None:
     with transaction(inbox.engine) as session:
-        endpoints.configure(session, name, options)
+        configured.configure(session, name, options)
 
 
 def let_go(inbox: Inbox, settings: Settings, event_id: uuid.UUID, *, dry_run: bool = False) -> Released:
@@ -204,7 +204,7 @@ def test_a_disabled_bigcommerce_source_keeps_its_events_until_they_are_released(
 ) -> None:
     add(inbox, "big", "bigcommerce")
     with transaction(inbox.engine) as session:
-        endpoints.switch_off(session, "big")
+        configured.switch_off(session, "big")
     at = int(time.time())
     body = {"scope": "store/product/updated", "data": {"type": "product", "id": 7}, "created_at": at}
     answer = post(client, "big", "bigcommerce", json.dumps(body).encode())

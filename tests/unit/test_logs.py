@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from app.endpoints import Secret
+from app.sources.configured import Secret
 from config.logs import configure_logs
 from config.redaction import redacted
 from config.settings import Settings

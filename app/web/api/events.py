@@ -8,12 +8,12 @@ import time
 
 from flask import Blueprint, Response
 
-from app import endpoints
 from app.db.engine import transaction
-from app.endpoints import FIRST_PARTY, Endpoint
 from app.errors import FieldInvalid, SourceUnknown
 from app.events import canonical_json
 from app.models import Scope
+from app.sources import configured
+from app.sources.configured import FIRST_PARTY, Endpoint
 from app.sources.kinds import Request, fields, standard
 from app.web.api import asked, entry, idempotency, shapes
 from app.web.api.described import described
@@ -84,7 +84,7 @@ def _endpoint(name: str) -> Endpoint:
     if endpoint is None and name == FIRST_PARTY:
         with transaction(door.resources.engine) as session:
             entry.sign_on(session)
-            endpoints.first_party(session)
+            configured.first_party(session)
     endpoint = endpoint or door.endpoints.fresh(name)
     if endpoint.kind.name != standard.KIND.name:
         raise SourceUnknown(f"{name!r} is of another kind: post to a source of the kind {standard.KIND.name}")

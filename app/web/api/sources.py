@@ -7,11 +7,12 @@ from flask import Blueprint, Response, request
 from pydantic import Field, SecretStr, WithJsonSchema
 from sqlalchemy.orm import Session
 
-from app import endpoints, views
+from app import views
 from app.db.engine import transaction
-from app.endpoints import Limit
 from app.errors import Rejected, SourceUnknown
 from app.models import Scope, Source
+from app.sources import configured
+from app.sources.configured import Limit
 from app.sources.kinds import KINDS
 from app.web.api import asked, entry, shapes
 from app.web.api.asked import Body, Query, Text, Whole
@@ -29,20 +30,20 @@ class SourceChanged(Rejected):
 
 
 class _Add(Body):
-    name: Annotated[Text, WithJsonSchema({"type": "string", "pattern": f"^{endpoints.NAME.pattern}$"})]
+    name: Annotated[Text, WithJsonSchema({"type": "string", "pattern": f"^{configured.NAME.pattern}$"})]
     kind: Annotated[Text, WithJsonSchema({"type": "string", "enum": sorted(KINDS)})]
     secret: _Secret
     config: dict[str, Any] = Field(default_factory=dict)
 
 
 class _Limit(Body):
-    per_s: Annotated[float, Field(ge=endpoints.SLOWEST_PER_S, le=endpoints.FASTEST_PER_S, allow_inf_nan=False)]
-    burst: Annotated[int, Field(ge=1, le=endpoints.LARGEST_BURST), Whole]
+    per_s: Annotated[float, Field(ge=configured.SLOWEST_PER_S, le=configured.FASTEST_PER_S, allow_inf_nan=False)]
+    burst: Annotated[int, Field(ge=1, le=configured.LARGEST_BURST), Whole]
 
 
 class _Change(Body):
     enabled: Annotated[bool, Field(strict=True)] | None = None
-    weight: Annotated[int, Field(ge=1, le=endpoints.MOST_WEIGHT), Whole] | None = None
+    weight: Annotated[int, Field(ge=1, le=configured.MOST_WEIGHT), Whole] | None = None
     limit: _Limit | None = Field(default=None, description="null: as the settings say")
     config: dict[str, Any] | None = Field(
         default=None, description="options to change, such as mapping; null takes one away, the others stay"
@@ -61,7 +62,7 @@ def list_sources() -> Response:
     wanted = asked.query(Query)
     after = asked.position(wanted.cursor, str) or [""]
     with transaction(receiver().resources.engine) as session:
-        found = endpoints.listed(session, after=after[0], limit=wanted.limit + 1, source_ids=entry.sources())
+        found = configured.listed(session, after=after[0], limit=wanted.limit + 1, source_ids=entry.sources())
     items = [views.source(source) for source in found[: wanted.limit]]
     more = len(found) > wanted.limit
     return asked.answer({"items": items, "next": asked.cursor(items[-1]["name"]) if more else None})
@@ -76,7 +77,7 @@ def add_source() -> Response:
     with transaction(receiver().resources.engine) as session:
         entry.sign_on(session)
         secret = new.secret.get_secret_value()
-        source = endpoints.add(session, receiver().vault, new.name, new.kind, secret, new.config)
+        source = configured.add(session, receiver().vault, new.name, new.kind, secret, new.config)
         session.refresh(source)
         return _answer(source, 201, Location=f"/v1/sources/{source.name}")
 
@@ -101,16 +102,16 @@ def change_source(name: str) -> Response:
         entry.sign_on(session)
         source = _found(session, name)
         if change.enabled is True:
-            endpoints.enable(session, name)
+            configured.enable(session, name)
         if change.enabled is False:
-            endpoints.switch_off(session, name)
+            configured.switch_off(session, name)
         if change.config is not None:
-            endpoints.configure(session, name, change.config)
+            configured.configure(session, name, change.config)
         if change.weight is not None:
-            endpoints.set_weight(session, name, change.weight)
+            configured.set_weight(session, name, change.weight)
         if "limit" in change.model_fields_set:
             limit = None if change.limit is None else Limit(change.limit.per_s, change.limit.burst)
-            endpoints.limit(session, name, limit)
+            configured.limit(session, name, limit)
         session.flush()
         session.refresh(source)
         return _answer(source)
@@ -128,7 +129,7 @@ def rotate_secret(name: str) -> Response:
         entry.sign_on(session)
         source = _found(session, name)
         secret = new.secret.get_secret_value()
-        endpoints.rotate_secret(session, receiver().vault, name, secret, timedelta(seconds=new.grace_s))
+        configured.rotate_secret(session, receiver().vault, name, secret, timedelta(seconds=new.grace_s))
         session.flush()
         session.refresh(source)
         return _answer(source)
@@ -142,7 +143,7 @@ def remove_source(name: str) -> Response:
     with transaction(receiver().resources.engine) as session:
         entry.sign_on(session)
         _found(session, name)
-        endpoints.remove(session, name)
+        configured.remove(session, name)
     return Response(status=204)
 
 
@@ -150,7 +151,7 @@ def _found(session: Session, name: str) -> Source:
     """Return a source that this key may see, locked, as If-Match says that it is."""
     if "\x00" in name:
         raise SourceUnknown  # PostgreSQL's text has no NUL
-    source = endpoints.find(session, name)
+    source = configured.find(session, name)
     if not entry.may_see(source.id):
         raise SourceUnknown(f"no source {name!r}")
     if request.method != "GET" and asked.if_match() is not None and not request.if_match.contains(_tag(source)):

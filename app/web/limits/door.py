@@ -14,12 +14,12 @@ import structlog
 from sqlalchemy import Engine
 
 from app.db.pipeline import work
-from app.endpoints import Endpoint
 from app.errors import TiercelError
 from app.inbox import shed
 from app.inbox.read import Pulse
 from app.models import Lane
 from app.observability.process_metrics import COMMIT
+from app.sources.configured import Endpoint
 from app.web.limits import address, memory, pressure
 from app.web.limits.buckets import Bucket, LocalBuckets
 from app.web.limits.leases import Leases

@@ -17,7 +17,7 @@ def command() -> None:
     load_lean()
     # All of these only now: it runs for months.
     from app.cli.connect import read_settings  # noqa: PLC0415
-    from app.dispatcher import Dispatcher  # noqa: PLC0415
+    from app.dispatcher.loop import Dispatcher  # noqa: PLC0415
     from app.observability import process_metrics, tracing  # noqa: PLC0415
     from app.resources import Resources  # noqa: PLC0415
 

@@ -1,7 +1,7 @@
 """Owns Tiercel in the simulated day: its own policy and refill, around a model of its queues and worker processes.
 
-Real: the lane, priority and score (``app.lanes``), whose turn it is and what goes before what (``app.refill``,
-``app.fairness``), when a lane is open, windows and steps (the constants of ``app.dispatcher``). Modelled: RabbitMQ's
+Real: the lane, priority and score (``app.lanes``), whose turn it is and what goes before what (``app.dispatcher.refill``,
+``app.dispatcher.fair_queueing``), when a lane is open, windows and steps (the constants of ``app.dispatcher.loop``). Modelled: RabbitMQ's
 queues as heaps by priority, the Procfile's processes under the kernel's fair sharing by niceness, and PostgreSQL
 (``backlog``).
 """
@@ -10,11 +10,11 @@ import heapq
 import uuid
 from collections import deque
 
-from app.dispatcher import _BUSY_STEP_S, _CROWDED, _DRAIN_OVER_S, _MIN_WINDOW, _OPEN_BELOW, _PULSE_S
+from app.dispatcher.lane_share import Reserve
+from app.dispatcher.loop import _BUSY_STEP_S, _CROWDED, _DRAIN_OVER_S, _MIN_WINDOW, _OPEN_BELOW, _PULSE_S
+from app.dispatcher.refill import Refill
 from app.inbox.due import LaneLoad
 from app.models import Lane
-from app.refill import Refill
-from app.reserve import Reserve
 from bench.day.backlog import MemoryBacklog
 from bench.day.cores import Cores, Process
 from bench.day.simulate import Job

@@ -191,7 +191,7 @@ FENCES: tuple[Fence, ...] = (
     ),
     Fence(
         "a replay waits for live work",
-        "app/dispatcher.py",
+        "app/dispatcher/loop.py",
         "if beats and self._broker_up and not any(behind):",
         "if beats and self._broker_up:",
         _in("integration/test_replays", "test_history_runs_in_the_low_lane_and_only_while_nothing_live_waits"),

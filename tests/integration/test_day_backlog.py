@@ -4,10 +4,10 @@ import json
 from random import Random
 
 from app.db.pipeline import work
+from app.dispatcher.refill import Refill
 from app.inbox import due
 from app.inbox.due import LaneLoad
 from app.models import Lane
-from app.refill import Refill
 from app.resources import Resources
 from bench.day.backlog import MemoryBacklog, event_id
 from bench.day.simulate import Job

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from app.db.pipeline import work
-from app.dispatcher import Dispatcher
+from app.dispatcher.loop import Dispatcher
 from app.events.incoming import Incoming
 from app.inbox import deadlines
 from app.messaging.pointer import Pointer

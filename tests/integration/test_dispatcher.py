@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from app.dispatcher import Dispatcher
+from app.dispatcher.loop import Dispatcher
 from app.inbox.wake import CHANNEL
 from app.messaging.messages import queue_name
 from app.models import Lane, Outcome, Status

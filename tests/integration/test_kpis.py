@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.db.engine import transaction
-from app.dispatcher import Dispatcher
+from app.dispatcher.loop import Dispatcher
 from app.inbox.kpis import Kpis, Window, kpis
 from app.models import Outcome, Scope
 from app.resources import Resources

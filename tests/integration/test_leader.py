@@ -12,7 +12,7 @@ from celery.beat import ScheduleEntry, SchedulingError
 from sqlalchemy import Engine
 
 from app.coordination.leader_election import Heartbeat, Role, Standby
-from app.dispatcher import Dispatcher
+from app.dispatcher.loop import Dispatcher
 from app.errors import TiercelError, Unavailable
 from app.models import Lane
 from app.resources import Resources

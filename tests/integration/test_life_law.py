@@ -18,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from app.db.engine import transaction
 from app.db.pipeline import statement, work
+from app.dispatcher.refill import Refill
 from app.errors import ClaimLost
 from app.handlers.apply import apply
 from app.inbox import claim as inbox_claim
@@ -26,7 +27,6 @@ from app.inbox.claim import Claim
 from app.inbox.reprioritise import Move, NotWaiting, Wanted, reprioritise, reprioritise_all
 from app.messaging.pointer import Pointer
 from app.models import Lane, Outcome, Status
-from app.refill import Refill
 from app.resources import Resources
 from bench.reference import Accepted, Row, accepted, reference
 from tasks.process import process

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import TestResponse
 
 from app.db.engine import make_engine, transaction
-from app.dispatcher import Dispatcher
+from app.dispatcher.loop import Dispatcher
 from app.exposition import FAMILIES, Exposition
 from app.models import Lane, Scope
 from app.observability import process_metrics

@@ -10,12 +10,12 @@ from sqlalchemy import text
 from app.db import pipeline
 from app.db.engine import make_engine
 from app.db.pipeline import work
-from app.dispatcher import _OPEN_BELOW, Dispatcher
+from app.dispatcher.loop import _OPEN_BELOW, Dispatcher
+from app.dispatcher.refill import Refill
 from app.inbox import deadlines, due
 from app.inbox.due import LaneLoad
 from app.messaging.pointer import Dispatch
 from app.models import Lane
-from app.refill import Refill
 from app.resources import Resources
 from config.settings import Settings
 from tests.factories import Inbox, incoming

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from app.db.engine import transaction
 from app.db.pipeline import work
-from app.dispatcher import Dispatcher
+from app.dispatcher.loop import Dispatcher
 from app.errors import FieldInvalid
 from app.events.canonical_json import dump, parse, resolve
 from app.events.incoming import Incoming, Operation

@@ -10,7 +10,7 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from app.db.engine import transaction
-from app.dispatcher import Dispatcher
+from app.dispatcher.loop import Dispatcher
 from app.errors import FieldInvalid
 from app.inbox.reprioritise import Move, NotWaiting, Wanted, reprioritise, reprioritise_all
 from app.messaging.pointer import Pointer

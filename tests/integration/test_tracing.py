@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from app.dispatcher import Dispatcher
+from app.dispatcher.loop import Dispatcher
 from app.events.incoming import Incoming
 from app.handlers import HANDLERS
 from app.handlers.registry import Handler, Row

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.fairness import Turns
+from app.dispatcher.fair_queueing import Turns
 
 WEIGHTS = st.dictionaries(st.integers(1, 50), st.integers(1, 100), min_size=1, max_size=20)
 

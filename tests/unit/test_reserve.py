@@ -1,7 +1,7 @@
 """The share that is reserved for the less urgent lanes while high has more to do than it can."""
 
+from app.dispatcher.lane_share import SHARES, Reserve
 from app.models import Lane
-from app.reserve import SHARES, Reserve
 
 
 def held(*, given: int = 100, out: int = 200, now: float = 0.0) -> Reserve:

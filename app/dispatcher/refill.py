@@ -1,6 +1,6 @@
 """Owns which waiting events go into a lane's window: shared between the sources that wait, at the last moment.
 
-Three rules. Sources take turns by weight (``app.fairness``). Sources that have little out, and little waiting, may go
+Three rules. Sources take turns by weight (``app.dispatcher.fair_queueing``). Sources that have little out, and little waiting, may go
 a little beyond a full window. And beside a source that floods, whoever stays within its share goes before it in the
 queue.
 """
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from app.db.pipeline import Executor
-from app.fairness import Turns
+from app.dispatcher.fair_queueing import Turns
 from app.inbox import due
 from app.inbox.due import LaneLoad
 from app.messaging.pointer import Dispatch

@@ -25,6 +25,8 @@ from app.coordination.heartbeat_file import Pulse
 from app.coordination.leader_election import POLL_S, Heartbeat, Role, Standby
 from app.db.engine import database_errors
 from app.db.pipeline import work
+from app.dispatcher.lane_share import Reserve
+from app.dispatcher.refill import Refill
 from app.errors import Busy, TiercelError, Unavailable
 from app.inbox import ages, deadlines, due, kpis, replays, tally
 from app.inbox.due import LaneLoad
@@ -33,8 +35,6 @@ from app.inbox.wake import CHANNEL
 from app.messaging.pointer import Dispatch
 from app.models import Lane
 from app.observability import process_metrics, tracing
-from app.refill import Refill
-from app.reserve import Reserve
 from app.resources import Resources
 
 _LOG = structlog.get_logger()

@@ -1,0 +1,1 @@
+"""The dispatcher: which waiting events are published when, by lane and source."""

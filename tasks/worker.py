@@ -12,11 +12,11 @@ from celery import Celery, Task
 from celery.signals import celeryd_init, setup_logging, worker_init, worker_process_init, worker_process_shutdown
 from celery.utils.log import current_process_index  # type: ignore[attr-defined]  # celery-types lacks it
 
-from app import requests
 from app.messaging.messages import APPLY_EVENTS, APPLY_EVENTS_SHOWN, CARRY_OUT, PURGE, queue_name
 from app.messaging.publisher import TRANSPORT_OPTIONS, queue_for
 from app.models import Lane
 from app.observability import process_metrics, tracing
+from app.privacy import sender_requests
 from app.resources import Resources
 from config.heap import settle
 from config.logs import configure_logs
@@ -127,7 +127,7 @@ def purge() -> None:
 @celery.task(name=CARRY_OUT)
 def carry_out_requests() -> None:
     """Carry out what senders asked for, where its time has come."""
-    requests.carry_out_due(resources().engine, timedelta(hours=settings().request_grace_hours))
+    sender_requests.carry_out_due(resources().engine, timedelta(hours=settings().request_grace_hours))
 
 
 @celeryd_init.connect

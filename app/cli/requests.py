@@ -5,13 +5,14 @@ import getpass
 import click
 import orjson
 
-from app import requests, views
+from app import views
 from app.cli import given, show
 from app.cli.connect import opened, read_settings, session
 from app.cli.groups import Group
 from app.cli.policygiven import author
 from app.db.engine import transaction
-from app.requests import OPEN, Wanted
+from app.privacy import sender_requests
+from app.privacy.sender_requests import OPEN, Wanted
 from app.security import audit
 from app.security.audit import Action
 
@@ -28,7 +29,9 @@ def list_(every: bool, as_json: bool) -> None:
     """List the requests that wait, newest first."""
     with session(read_settings()) as open_session:
         wanted = Wanted(statuses=None if every else OPEN)
-        shown = [views.sender_request(request, source) for request, source in requests.listed(open_session, wanted)]
+        shown = [
+            views.sender_request(request, source) for request, source in sender_requests.listed(open_session, wanted)
+        ]
     if as_json:
         show.json(shown)
         return
@@ -42,7 +45,7 @@ def list_(every: bool, as_json: bool) -> None:
 def show_(request_id: int) -> None:
     """Show, as JSON, what is kept of the customer whom a request is about."""
     with session(read_settings()) as open_session:
-        held = requests.held(open_session, requests.find(open_session, request_id))
+        held = sender_requests.held(open_session, sender_requests.find(open_session, request_id))
     held["entities"] = [{**one, "data": orjson.Fragment(one["data"])} for one in held["entities"]]
     show.json(held)
 
@@ -56,15 +59,15 @@ def confirm(request_id: int, yes: bool, as_json: bool) -> None:
     settings = read_settings()
     with opened(settings) as engine:
         with transaction(engine) as open_session:
-            kind = requests.find(open_session, request_id).kind
+            kind = sender_requests.find(open_session, request_id).kind
         if not yes:
             if not given.is_terminal():
                 raise click.UsageError("this can't be undone; say --yes to do it without being asked")
             click.confirm(f"{views.request_kind(kind)}: do it? It can't be undone.", abort=True)
         with transaction(engine) as open_session:
-            requests.confirm(open_session, request_id, getpass.getuser())
+            sender_requests.confirm(open_session, request_id, getpass.getuser())
             audit.record(open_session, Action.REQUEST_CONFIRMED, f"request:{request_id}", actor=author())
-        done = requests.carry_out(engine, request_id)
+        done = sender_requests.carry_out(engine, request_id)
     if as_json:
         show.json({"id": request_id, "done": done})
         return
@@ -77,7 +80,7 @@ def confirm(request_id: int, yes: bool, as_json: bool) -> None:
 def dismiss(request_id: int, as_json: bool) -> None:
     """End a request without doing it; a source that was leaving stays."""
     with session(read_settings()) as open_session:
-        requests.dismiss(open_session, request_id, getpass.getuser())
+        sender_requests.dismiss(open_session, request_id, getpass.getuser())
         audit.record(open_session, Action.REQUEST_DISMISSED, f"request:{request_id}")
     if as_json:
         show.json({"id": request_id, "dismissed": True})

@@ -1,7 +1,7 @@
 """Owns what in a sender's event is a request to leave, to erase or to list, and records it. Pure but for ``record``.
 
 Nothing is done here: not every sender signs the topics that ask, so a request waits for a grace period or for a
-person (``app/requests.py``). Never commits.
+person (``app/privacy/sender_requests.py``). Never commits.
 """
 
 from dataclasses import dataclass

@@ -27,7 +27,7 @@ from app.inbox.replay import NotReplayable
 from app.inbox.replays import ReplayDiffers, ReplayUnknown
 from app.inbox.reprioritise import NotWaiting
 from app.priority.stored.versions import NoCandidate, PolicyChanged, PolicyUnknown, VersionMissing
-from app.requests import RequestUnknown
+from app.privacy.sender_requests import RequestUnknown
 from app.security.api_keys import KeyInvalid, KeyUnknown, ScopeMissing
 from app.security.idempotency import IdempotencyKeyInUse, IdempotencyKeyReused
 from app.web.api.sources import SourceChanged

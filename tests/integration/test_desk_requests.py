@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app import requests
 from app.db.engine import transaction
 from app.models import Scope
+from app.privacy import sender_requests
 from app.resources import Resources
 from app.sources import configured
 from app.web.factory import create_app
@@ -95,7 +95,7 @@ def test_an_admin_confirms_and_it_is_carried_out_and_written_down(
 ) -> None:
     confirmed = admin.done("POST", f"/v1/requests/{asked[1]}/confirm", status=202)
     assert (confirmed["status"], confirmed["decided_by"]) == ("confirmed", f"key:ops#{admin.key_id}")
-    assert requests.carry_out_due(resources.engine, GRACE) == 1
+    assert sender_requests.carry_out_due(resources.engine, GRACE) == 1
     done = admin.get(f"/v1/requests/{asked[1]}")
     assert (done["status"], "email" in done["subject"]) == ("done", False)
     assert inbox.data("191167", "customer") is None
@@ -111,7 +111,7 @@ def test_an_admin_dismisses_and_a_source_that_was_leaving_stays(
     assert dismissed["status"] == "dismissed"
     assert dismissed["done_at"] is not None
     inbox.sql("UPDATE sender_request SET received_at = received_at - interval '73 hours'")
-    requests.carry_out_due(resources.engine, GRACE)
+    sender_requests.carry_out_due(resources.engine, GRACE)
     assert inbox.sql("SELECT enabled, leaving_since FROM source") == [(True, None)]
     assert len(admin.get("/v1/audit?action=request.dismissed")["items"]) == 1
 

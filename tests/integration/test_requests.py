@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from app import requests
 from app.db.engine import transaction
 from app.models import RequestKind, RequestStatus
+from app.privacy import sender_requests
 from app.resources import Resources
 from app.sources import configured
 from tasks.process import process
@@ -59,7 +59,7 @@ def john(apply: Any) -> None:
 
 def over(inbox: Inbox, resources: Resources) -> int:
     inbox.sql("UPDATE sender_request SET received_at = received_at - interval '73 hours'")
-    return requests.carry_out_due(resources.engine, GRACE)
+    return sender_requests.carry_out_due(resources.engine, GRACE)
 
 
 def state(inbox: Inbox) -> list[Any]:
@@ -71,7 +71,7 @@ def test_an_uninstalled_app_leaves_after_its_grace_and_can_come_back(
 ) -> None:
     asked("app.uninstalled", UNINSTALLED)
     assert state(inbox) == [(True, True)]
-    assert requests.carry_out_due(resources.engine, GRACE) == 0
+    assert sender_requests.carry_out_due(resources.engine, GRACE) == 0
     assert "leaving since" in ok("sources", "list")
     revision = inbox.sql("SELECT revision FROM source")
     assert over(inbox, resources) == 1
@@ -120,7 +120,7 @@ def test_a_customer_is_erased_for_good_and_nobody_else(
 ) -> None:
     asked("customer.redacted", {**SHOP, "customer": CUSTOMER, "orders_to_redact": [299938]})
     before = inbox.sql("SELECT count(*) FROM event WHERE payload LIKE '%ohn@example.com%'")
-    assert requests.carry_out_due(resources.engine, GRACE) == 0
+    assert sender_requests.carry_out_due(resources.engine, GRACE) == 0
     assert inbox.sql("SELECT count(*) FROM event WHERE payload LIKE '%ohn@example.com%'") == before == [(4,)]
     assert over(inbox, resources) == 1
     for table, column in (("event", "payload"), ("entity", "data"), ("lead", "email"), ("sender_request", "subject")):
@@ -218,7 +218,7 @@ def test_an_event_that_a_worker_has_is_erased_with_the_next_run(
     asked("shop.redacted", SHOP)
     assert over(inbox, resources) == 0
     inbox.sql("UPDATE event SET status = 2, outcome = 1 WHERE id = :id", id=held.event_id)
-    assert requests.carry_out_due(resources.engine, GRACE) == 1
+    assert sender_requests.carry_out_due(resources.engine, GRACE) == 1
     assert inbox.event(held.event_id).payload == "{}"
 
 

@@ -15,11 +15,12 @@ from werkzeug.test import TestResponse
 
 from app.cli.release import mappers
 from app.db.engine import transaction
-from app.inbox import erase, release
+from app.inbox import release
 from app.inbox.read import EventFilter
 from app.inbox.release import NotHeld, Released
 from app.inbox.replay import NotReplayable, replay
 from app.models import Outcome
+from app.privacy import erase
 from app.sources import configured
 from app.sources.kinds import KINDS
 from app.sources.kinds.kind import Outgoing

@@ -6,10 +6,11 @@ import orjson
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
-from app import requests, views
+from app import views
 from app.db.engine import transaction
 from app.models import RequestStatus, Scope, SenderRequest
-from app.requests import RequestUnknown, Wanted
+from app.privacy import sender_requests
+from app.privacy.sender_requests import RequestUnknown, Wanted
 from app.security import audit
 from app.security.audit import Action
 from app.web.api import asked, entry, shapes
@@ -35,7 +36,9 @@ def list_requests() -> Response:
     status = None if asks.status is None else (RequestStatus[asks.status.upper()],)
     wanted = Wanted(asks.source, status, entry.sources())
     with transaction(receiver().resources.engine) as session:
-        found = requests.listed(session, wanted, after=None if after is None else after[0], limit=asks.limit + 1)
+        found = sender_requests.listed(
+            session, wanted, after=None if after is None else after[0], limit=asks.limit + 1
+        )
     items = [views.sender_request(request, source) for request, source in found[: asks.limit]]
     more = len(found) > asks.limit
     return asked.answer({"items": items, "next": asked.cursor(items[-1]["id"]) if more else None})
@@ -56,7 +59,7 @@ def list_held_entities(request_id: str) -> Response:
     asks = asked.query(Query)
     after = asked.position(asks.cursor, str, str)
     with transaction(receiver().resources.engine) as session:
-        found = requests.held_entities(session, _seen(session, request_id), after=after, limit=asks.limit + 1)
+        found = sender_requests.held_entities(session, _seen(session, request_id), after=after, limit=asks.limit + 1)
     items = [{**one, "data": orjson.Fragment(one["data"])} for one in found[: asks.limit]]
     more = len(found) > asks.limit
     last = asked.cursor(items[-1]["type"], items[-1]["id"]) if more else None
@@ -71,7 +74,7 @@ def list_held_events(request_id: str) -> Response:
     after = asked.position(asks.cursor, str)
     position = None if after is None else asked.event_position(after[0])
     with transaction(receiver().resources.engine) as session:
-        found = requests.held_events(session, _seen(session, request_id), after=position, limit=asks.limit + 1)
+        found = sender_requests.held_events(session, _seen(session, request_id), after=position, limit=asks.limit + 1)
     items = found[: asks.limit]
     more = len(found) > asks.limit
     return asked.answer({"items": items, "next": asked.cursor(items[-1]["id"]) if more else None})
@@ -84,7 +87,7 @@ def confirm_request(request_id: str) -> Response:
     asked.no_query()
     with transaction(receiver().resources.engine) as session:
         entry.sign_on(session)
-        request = requests.confirm(session, _id(request_id), entry.author())
+        request = sender_requests.confirm(session, _id(request_id), entry.author())
         audit.record(session, Action.REQUEST_CONFIRMED, f"request:{request.id}")
         return _answer(session, request, 202)
 
@@ -96,7 +99,7 @@ def dismiss_request(request_id: str) -> Response:
     asked.no_query()
     with transaction(receiver().resources.engine) as session:
         entry.sign_on(session)
-        request = requests.dismiss(session, _id(request_id), entry.author())
+        request = sender_requests.dismiss(session, _id(request_id), entry.author())
         audit.record(session, Action.REQUEST_DISMISSED, f"request:{request.id}")
         session.flush()
         session.refresh(request)
@@ -104,7 +107,7 @@ def dismiss_request(request_id: str) -> Response:
 
 
 def _seen(session: Session, request_id: str) -> SenderRequest:
-    request = requests.known(session, _id(request_id))
+    request = sender_requests.known(session, _id(request_id))
     if not entry.may_see(request.source_id):
         raise RequestUnknown
     return request
@@ -118,4 +121,4 @@ def _id(text: str) -> int:
 
 
 def _answer(session: Session, request: SenderRequest, status: int = 200) -> Response:
-    return asked.answer(views.sender_request(request, requests.source_name(session, request)), status)
+    return asked.answer(views.sender_request(request, sender_requests.source_name(session, request)), status)

@@ -1,6 +1,6 @@
 """Owns what becomes of the requests that senders make: a grace period or a person's word, then the deed, its record.
 
-To leave disables the source; to erase erases (``app/inbox/erase.py``); to list is left to a person, who is shown what
+To leave disables the source; to erase erases (``app/privacy/erase.py``); to list is left to a person, who is shown what
 there is. A request that would erase a whole source is carried out without a person only where the source's options
 name the same shop: one app's secret may sign for many.
 """
@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 
 from app.db.engine import transaction
 from app.errors import Rejected
-from app.inbox import erase
 from app.models import RequestKind, RequestStatus, SenderRequest, Source
+from app.privacy import erase
 from app.sources import configured
 
 _LOG = structlog.get_logger()

@@ -5,10 +5,10 @@ from datetime import datetime
 import click
 import orjson
 
-from app import views
 from app.cli import show
 from app.cli.connect import read_settings, session
 from app.cli.given import Moment
+from app.reporting import serializers
 from app.security import audit
 from app.security.audit import Action, Wanted
 
@@ -37,7 +37,7 @@ def command(  # noqa: PLR0913  # a filter each
     """
     with session(read_settings()) as opened:
         found = audit.listed(opened, Wanted(actor, action, subject, since, until), after=None, limit=limit)
-        shown = [views.audit(row) for row in found]
+        shown = [serializers.audit(row) for row in found]
     if as_json:
         show.json(shown)
         return

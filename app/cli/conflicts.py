@@ -4,11 +4,11 @@ import uuid
 
 import click
 
-from app import views
 from app.cli import show
 from app.cli.connect import read_settings, session
 from app.cli.whoami import whoami
 from app.inbox import conflicts
+from app.reporting import serializers
 from app.security import audit
 from app.security.audit import Action
 
@@ -21,7 +21,7 @@ _SHOWN_CHARS = 60
 def conflicts_command(limit: int, as_json: bool) -> None:
     """Show what came under a known key with another content, and waits for tiercel events resolve."""
     with session(read_settings()) as opened:
-        shown = [views.conflict(*found) for found in conflicts.open_conflicts(opened, limit)]
+        shown = [serializers.conflict(*found) for found in conflicts.open_conflicts(opened, limit)]
     if as_json:
         show.json(shown)
         return

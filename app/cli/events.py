@@ -5,7 +5,6 @@ from typing import Any
 
 import click
 
-from app import views
 from app.cli import failed, filters, show
 from app.cli.conflicts import conflicts_command, resolve_command
 from app.cli.connect import read_settings, session
@@ -14,6 +13,7 @@ from app.cli.release import release_command
 from app.cli.replays import replay_command, replays_command
 from app.cli.unmapped import unmapped_command
 from app.inbox import read
+from app.reporting import serializers
 
 _LIMIT = click.option("--limit", type=click.IntRange(1, 1_000), default=100, show_default=True, help="How many.")
 
@@ -38,7 +38,9 @@ def list_(*, limit: int, as_json: bool, **chosen: Any) -> None:
     """List events, the newest first."""
     wanted = filters.event_filter(chosen)
     with session(read_settings()) as opened:
-        shown = [views.event(event, name) for event, name in read.events(opened, wanted, after=None, limit=limit)]
+        shown = [
+            serializers.event(event, name) for event, name in read.events(opened, wanted, after=None, limit=limit)
+        ]
     if as_json:
         show.json(shown)
         return
@@ -67,7 +69,7 @@ def show_(event_id: uuid.UUID, as_json: bool) -> None:
     """Show one event: its timeline, why it has its lane, and its payload."""
     with session(read_settings()) as opened:
         event, name = read.event(opened, event_id)
-    shown = views.event_in_full(event, name)
+    shown = serializers.event_in_full(event, name)
     if as_json:
         show.json(shown)
         return

@@ -6,11 +6,11 @@ from typing import Any
 import click
 from sqlalchemy.orm import Session
 
-from app import views
 from app.cli import given, show
 from app.cli.connect import read_settings, session
 from app.cli.groups import Group
 from app.models import ApiKey, Scope
+from app.reporting import serializers
 from app.security import api_keys
 from app.security.vault import Vault
 
@@ -53,7 +53,7 @@ def list_(as_json: bool) -> None:
     with session(read_settings()) as opened:
         found = api_keys.listed(opened)
         names = api_keys.source_names(opened, found)
-        shown = [views.key(key, names) for key in found]
+        shown = [serializers.key(key, names) for key in found]
     if as_json:
         show.json(shown)
     else:
@@ -88,7 +88,7 @@ def revoke(key_id: int, as_json: bool) -> None:
 
 def _shown(opened: Session, made: tuple[str, ApiKey]) -> dict[str, Any]:
     key, row = made
-    return {**views.key(row, api_keys.source_names(opened, [row])), "key": key}
+    return {**serializers.key(row, api_keys.source_names(opened, [row])), "key": key}
 
 
 def _print(shown: dict[str, Any], as_json: bool) -> None:

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from app import views
 from app.cli import show
 from app.cli.connect import read_settings, session
 from app.cli.given import Moment
-from app.inbox.kpis import Kpis, Window, kpis
+from app.reporting import serializers
+from app.reporting.kpis import Kpis, Window, kpis
 
 _COLUMNS = ("source", "campaign", "events", "ended", "latency mean (s)", "p95 (s)", "on time", "per s", "errors")
 
@@ -35,8 +35,8 @@ def command(  # noqa: PLR0913  # one each for what can be said
     with session(read_settings()) as opened:
         total, *campaigns = kpis(opened, window, limit=limit)
     if as_json:
-        shown = {"since": window.since, "until": window.until, "total": views.kpis(total)}
-        show.json({**shown, "campaigns": [views.kpis(one) for one in campaigns]})
+        shown = {"since": window.since, "until": window.until, "total": serializers.kpis(total)}
+        show.json({**shown, "campaigns": [serializers.kpis(one) for one in campaigns]})
         return
     show.table((*_COLUMNS, "wait mean (s)", "peak (s)", "uptime"), [_row(one) for one in (total, *campaigns)])
 

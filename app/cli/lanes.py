@@ -2,10 +2,10 @@
 
 import click
 
-from app import views
 from app.cli import show
 from app.cli.connect import read_settings, session
 from app.inbox import read
+from app.reporting import serializers
 
 
 @click.command("lanes", epilog="Example: tiercel lanes --json")
@@ -18,7 +18,7 @@ def command(as_json: bool) -> None:
     with session(read_settings()) as opened:
         lanes = read.lanes(opened)
     if as_json:
-        show.json([views.lane(lane) for lane in lanes])
+        show.json([serializers.lane(lane) for lane in lanes])
         return
     columns = ("lane", "waiting", "scheduled", "in flight", "oldest due (s)", "in/s", "out/s")
     rows = [

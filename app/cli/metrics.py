@@ -7,7 +7,7 @@ from prometheus_client import start_http_server
 
 from app.cli.connect import opened, read_settings
 from app.errors import Permanent
-from app.exposition import Exposition
+from app.reporting.prometheus import Exposition
 
 
 @click.command("metrics", epilog="Example: tiercel metrics --serve 9464")

@@ -5,13 +5,13 @@ from typing import Any
 
 import click
 
-from app import views
 from app.cli import filters, given, show
 from app.cli.connect import read_settings, session
 from app.cli.whoami import whoami
 from app.inbox import replay, replays
 from app.inbox.read import EventFilter
 from app.inbox.replays import MOST_PER_S, PER_S
+from app.reporting import serializers
 from app.security import audit
 from app.security.audit import Action
 
@@ -61,7 +61,7 @@ def _many(  # noqa: PLR0913  # as above
 ) -> None:
     settings = read_settings()
     with session(settings) as opened:
-        would = views.forecast(replays.forecast(opened, wanted))
+        would = serializers.forecast(replays.forecast(opened, wanted))
     if dry_run and as_json:
         show.json(would)
         return
@@ -76,7 +76,7 @@ def _many(  # noqa: PLR0913  # as above
         click.confirm("Replay them?", abort=True)
     with session(settings) as opened:
         asked = replays.ask(opened, replay_id or uuid.uuid4(), wanted, per_s=per_second, by=whoami())
-        shown = views.replay(asked)
+        shown = serializers.replay(asked)
         audit.record(opened, Action.EVENTS_REPLAYED, f"replay:{shown['id']}", filter=shown["filter"])
     if as_json:
         show.json(shown)
@@ -93,7 +93,7 @@ def replays_command(*, stop_id: uuid.UUID | None, as_json: bool) -> None:
         if stop_id is not None:
             replays.stop(opened, stop_id)
             audit.record(opened, Action.REPLAY_STOPPED, f"replay:{stop_id}")
-        shown = [views.replay(one) for one in replays.listed(opened, 100)]
+        shown = [serializers.replay(one) for one in replays.listed(opened, 100)]
     if as_json:
         show.json(shown)
         return

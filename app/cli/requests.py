@@ -5,7 +5,6 @@ import getpass
 import click
 import orjson
 
-from app import views
 from app.cli import given, show
 from app.cli.connect import opened, read_settings, session
 from app.cli.groups import Group
@@ -13,6 +12,7 @@ from app.cli.policygiven import author
 from app.db.engine import transaction
 from app.privacy import sender_requests
 from app.privacy.sender_requests import OPEN, Wanted
+from app.reporting import serializers
 from app.security import audit
 from app.security.audit import Action
 
@@ -30,7 +30,8 @@ def list_(every: bool, as_json: bool) -> None:
     with session(read_settings()) as open_session:
         wanted = Wanted(statuses=None if every else OPEN)
         shown = [
-            views.sender_request(request, source) for request, source in sender_requests.listed(open_session, wanted)
+            serializers.sender_request(request, source)
+            for request, source in sender_requests.listed(open_session, wanted)
         ]
     if as_json:
         show.json(shown)
@@ -63,7 +64,7 @@ def confirm(request_id: int, yes: bool, as_json: bool) -> None:
         if not yes:
             if not given.is_terminal():
                 raise click.UsageError("this can't be undone; say --yes to do it without being asked")
-            click.confirm(f"{views.request_kind(kind)}: do it? It can't be undone.", abort=True)
+            click.confirm(f"{serializers.request_kind(kind)}: do it? It can't be undone.", abort=True)
         with transaction(engine) as open_session:
             sender_requests.confirm(open_session, request_id, getpass.getuser())
             audit.record(open_session, Action.REQUEST_CONFIRMED, f"request:{request_id}", actor=author())

@@ -6,7 +6,7 @@ import click
 
 from app.cli import show
 from app.cli.connect import read_settings, session
-from app.inbox import skew
+from app.reporting import clock_skew
 
 
 @click.command("skew", epilog="Example: tiercel sources skew")
@@ -18,7 +18,7 @@ def command(as_json: bool) -> None:
     events are quarantined. Far below 0 it is behind, or delivers late.
     """
     with session(read_settings()) as opened:
-        found = [asdict(one) for one in skew.by_source(opened)]
+        found = [asdict(one) for one in clock_skew.by_source(opened)]
     if as_json:
         show.json(found)
     else:

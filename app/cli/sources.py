@@ -6,10 +6,10 @@ from typing import Any
 
 import click
 
-from app import views
 from app.cli import given, show, skew, trial
 from app.cli.connect import read_settings, session
 from app.cli.groups import Group
+from app.reporting import serializers
 from app.security.vault import Vault
 from app.sources import configured
 from app.sources.configured import Limit
@@ -41,7 +41,7 @@ def add(name: str, kind: str, secret_given: str, config: str | None, as_json: bo
     given.one_standard_input(secret_given, config)
     secret, options, settings = given.secret(secret_given), given.config(config), read_settings()
     with session(settings) as opened:
-        shown = views.source(configured.add(opened, Vault(settings), name, kind, secret, options))
+        shown = serializers.source(configured.add(opened, Vault(settings), name, kind, secret, options))
     _changed(shown, "takes events at", as_json)
 
 
@@ -50,7 +50,7 @@ def add(name: str, kind: str, secret_given: str, config: str | None, as_json: bo
 def list_(as_json: bool) -> None:
     """List the sources, by name."""
     with session(read_settings()) as opened:
-        shown = [views.source(source) for source in configured.listed(opened)]
+        shown = [serializers.source(source) for source in configured.listed(opened)]
     if as_json:
         show.json(shown)
         return
@@ -68,7 +68,7 @@ def list_(as_json: bool) -> None:
 def show_(name: str, as_json: bool) -> None:
     """Show one source with its options and mapping, never its secrets."""
     with session(read_settings()) as opened:
-        shown = views.source(configured.find(opened, name))
+        shown = serializers.source(configured.find(opened, name))
     if as_json:
         show.json(shown)
         return
@@ -95,7 +95,7 @@ def configure(name: str, config: str, as_json: bool) -> None:
         source = configured.configure(opened, name, changes)
         opened.flush()
         opened.refresh(source)
-        shown = views.source(source)
+        shown = serializers.source(source)
     _changed(shown, f"has {', '.join(sorted(shown['config'])) or 'no options'} set at", as_json)
 
 
@@ -117,7 +117,7 @@ def rotate_secret(name: str, secret_given: str, grace: int, as_json: bool) -> No
     with session(settings) as opened:
         source = configured.rotate_secret(opened, Vault(settings), name, secret, timedelta(hours=grace))
         opened.flush()
-        shown = views.source(source)
+        shown = serializers.source(source)
     _changed(shown, f"has a new secret, {_secrets(shown)}, at", as_json)
 
 
@@ -130,7 +130,7 @@ def weight_(name: str, weight: int, as_json: bool) -> None:
     with session(read_settings()) as opened:
         source = configured.set_weight(opened, name, weight)
         opened.flush()
-        shown = views.source(source)
+        shown = serializers.source(source)
     _changed(shown, f"has weight {weight} at", as_json)
 
 
@@ -143,7 +143,7 @@ def enable(name: str, as_json: bool) -> None:
         source = configured.enable(opened, name)
         opened.flush()
         opened.refresh(source)
-        shown = views.source(source)
+        shown = serializers.source(source)
     _changed(shown, "takes events again at", as_json)
 
 
@@ -178,7 +178,7 @@ def disable(name: str, as_json: bool) -> None:
         source = configured.switch_off(opened, name)
         opened.flush()
         opened.refresh(source)
-        shown = views.source(source)
+        shown = serializers.source(source)
     _changed(shown, "is switched off:", as_json)
     if as_json:
         return
@@ -203,7 +203,7 @@ def limit(name: str, per_s: float | None, burst: int | None, as_default: bool, a
         raise click.UsageError("say either PER_S or --default")
     to = None if per_s is None else Limit(per_s, _burst(per_s) if burst is None else burst)
     with session(read_settings()) as opened:
-        shown = views.source(configured.limit(opened, name, to))
+        shown = serializers.source(configured.limit(opened, name, to))
     what = "has the settings' budget" if to is None else f"may send {to.per_s:g}/s, {to.burst} at once,"
     _changed(shown, f"{what} at", as_json)
 

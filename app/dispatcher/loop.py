@@ -28,13 +28,14 @@ from app.db.pipeline import work
 from app.dispatcher.lane_share import Reserve
 from app.dispatcher.refill import Refill
 from app.errors import Busy, TiercelError, Unavailable
-from app.inbox import ages, deadlines, due, kpis, replays, tally
+from app.inbox import ages, deadlines, due, replays
 from app.inbox.due import LaneLoad
-from app.inbox.tally import Step
 from app.inbox.wake import CHANNEL
 from app.messaging.pointer import Dispatch
 from app.models import Lane
 from app.observability import process_metrics, tracing
+from app.reporting import kpis, outcomes
+from app.reporting.outcomes import Step
 from app.resources import Resources
 
 _LOG = structlog.get_logger()
@@ -250,12 +251,12 @@ class Dispatcher:
         try:
             with work(self.resources.engine) as session:
                 # What ends while nobody counts is counted once somebody does.
-                counted = tally.count(session) if self.resources.settings.metrics else None
+                counted = outcomes.count(session) if self.resources.settings.metrics else None
                 if self._broker_up and (minute := int(time.time() // 60)) != self._up_in:
                     kpis.note_up(session)
                     self._up_in = minute
                 if self._done:
-                    tally.add_work(session, self._done)
+                    outcomes.add_work(session, self._done)
         except TiercelError as error:
             _LOG.warning("ends aren't counted yet", action="tally_failed", error=repr(error))
         else:

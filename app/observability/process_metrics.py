@@ -3,7 +3,7 @@
 Each process has files of its own under ``$TIERCEL_HOME/metrics`` (prometheus_client's multiprocess form:
 memory-mapped, so that a process that is killed loses nothing of what it had reported). A process that never called
 ``begin`` counts nothing: commands and tests write no files. What can be read off the event table is never counted
-here, but in ``app/inbox/tally.py``: a count beside a transaction is never quite right.
+here, but in ``app/reporting/outcomes.py``: a count beside a transaction is never quite right.
 """
 
 import os

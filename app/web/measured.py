@@ -11,10 +11,10 @@ from typing import Any
 from flask import Blueprint, Flask, Response, g, request
 from flask.globals import request_ctx
 
-from app import exposition
 from app.db.engine import transaction
 from app.models import Scope
 from app.observability import process_metrics
+from app.reporting import prometheus
 from app.security import api_keys
 from app.web.api.described import described
 from app.web.receive import receiver
@@ -34,8 +34,8 @@ def metrics() -> Response:
     """Show the numbers to Prometheus: to this machine itself, else to whoever has a key."""
     if not _is_from_here():
         _check_key()
-    shown: exposition.Exposition = receiver().exposition
-    return Response(shown.text(), content_type=exposition.CONTENT_TYPE)
+    shown: prometheus.Exposition = receiver().exposition
+    return Response(shown.text(), content_type=prometheus.CONTENT_TYPE)
 
 
 def measure(flask_app: Flask) -> None:

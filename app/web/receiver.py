@@ -13,13 +13,13 @@ from app.db.engine import make_engine
 from app.db.pipeline import statement, work
 from app.errors import FieldInvalid, SecretMissing, SignatureInvalid, SourceNotReady, Unavailable
 from app.events.incoming import Incoming
-from app.exposition import Exposition
 from app.inbox.mapper import Mapper
 from app.inbox.prepare import NewEvent
 from app.inbox.store import EntangledKeys, Kept, Stored, store
 from app.messaging.pointer import Dispatch, Pointer
 from app.observability import tracing
 from app.observability.process_metrics import RECEIVED
+from app.reporting.prometheus import Exposition
 from app.resources import Resources
 from app.security.vault import Vault
 from app.sources.configured import Endpoint

@@ -7,8 +7,8 @@ import pytest
 
 from app.db.engine import transaction
 from app.dispatcher.loop import Dispatcher
-from app.inbox.kpis import Kpis, Window, kpis
 from app.models import Outcome, Scope
+from app.reporting.kpis import Kpis, Window, kpis
 from app.resources import Resources
 from app.security import api_keys
 from app.web.factory import create_app

@@ -14,9 +14,9 @@ from werkzeug.test import TestResponse
 
 from app.db.engine import make_engine, transaction
 from app.dispatcher.loop import Dispatcher
-from app.exposition import FAMILIES, Exposition
 from app.models import Lane, Scope
 from app.observability import process_metrics
+from app.reporting.prometheus import FAMILIES, Exposition
 from app.resources import Resources
 from app.security import api_keys
 from app.web.factory import create_app

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from app.db.pipeline import work
-from app.inbox import tally
-from app.inbox.tally import Measured, Step
 from app.models import Lane, Outcome
 from app.observability.process_metrics import BUCKETS_S
+from app.reporting import outcomes
+from app.reporting.outcomes import Measured, Step
 from tests.factories import Inbox, incoming
 from tests.waiting import wait_until
 
@@ -31,13 +31,13 @@ def accept(inbox: Inbox, count: int = 1, type: str = "price.updated") -> list[uu
 
 def count(engine: Engine) -> bool:
     with work(engine) as session:
-        return tally.count(session).left
+        return outcomes.count(session).left
 
 
 def counted(engine: Engine) -> Counter[Outcome]:
     with work(engine) as session:
         found: Counter[Outcome] = Counter()
-        for end in tally.ends(session):
+        for end in outcomes.ends(session):
             found[end.outcome] += end.count
         return +found
 
@@ -169,7 +169,7 @@ def test_times_are_kept_by_lane_and_type_and_strangers_share_one_type(inbox: Inb
         )
     count(inbox.engine)
     with work(inbox.engine) as session:
-        times = {(one.measured, one.type): one for one in tally.times(session)}
+        times = {(one.measured, one.type): one for one in outcomes.times(session)}
     assert {kind for _, kind in times} == {"price", "other"}
     waits = times[Measured.WAIT, "price"]
     # 40 ms from due to claimed, each.
@@ -184,9 +184,9 @@ def test_times_are_kept_by_lane_and_type_and_strangers_share_one_type(inbox: Inb
 def test_what_the_dispatcher_did_adds_up(inbox: Inbox) -> None:
     for _ in range(2):
         with work(inbox.engine) as session:
-            tally.add_work(session, {(Lane.LOW, Step.PUBLISHED): 3, (Lane.HIGH, Step.REPUBLISHED): 1})
+            outcomes.add_work(session, {(Lane.LOW, Step.PUBLISHED): 3, (Lane.HIGH, Step.REPUBLISHED): 1})
     with work(inbox.engine) as session:
-        done = tally.work_done(session)
+        done = outcomes.work_done(session)
     assert {key: n for key, n in done.items() if n} == {
         (Lane.HIGH, Step.REPUBLISHED): 2,
         (Lane.LOW, Step.PUBLISHED): 6,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from app.exposition import FAMILIES
-from app.inbox.kpis import OBJECTIVES_S
 from app.observability.process_metrics import MEASURES, Spread
+from app.reporting.kpis import OBJECTIVES_S
+from app.reporting.prometheus import FAMILIES
 from bench import alerts
 from bench.faults import FAULTS
 

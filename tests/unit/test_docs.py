@@ -18,9 +18,9 @@ import app
 import app.web
 from app.cli.main import tiercel
 from app.errors import Rejected, TiercelError, Transient
-from app.exposition import FAMILIES
 from app.models import Lane, Outcome, Status
 from app.observability.process_metrics import MEASURES
+from app.reporting.prometheus import FAMILIES
 from app.sources.kinds import KINDS
 from app.sources.kinds.kind import Config
 from app.web.errors import problem

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from flask import Blueprint, Response, request
 
-from app import views
 from app.db.engine import transaction
-from app.inbox import kpis, read, replay
+from app.inbox import read, replay
+from app.reporting import kpis, serializers
 from app.security import audit
 from app.security.audit import Action
 from app.web.api import asked, entry, forms, shapes
@@ -28,7 +28,7 @@ def list_events() -> Response:
     with transaction(receiver().resources.engine) as session:
         wanted = replace(query.wanted, source_ids=entry.sources())
         found = read.events(session, wanted, after=query.after, limit=query.limit + 1)
-    items = [views.event(event, source) for event, source in found[: query.limit]]
+    items = [serializers.event(event, source) for event, source in found[: query.limit]]
     more = len(found) > query.limit
     last = found[query.limit - 1][0] if more else None
     return asked.answer({"items": items, "next": None if last is None else forms.cursor(last.received_at, last.id)})
@@ -41,7 +41,7 @@ def show_event(event_id: str) -> Response:
     with transaction(receiver().resources.engine) as session:
         event, source = read.event(session, event_uuid(event_id))
         entry.require_event_of(event.source_id)
-        return asked.answer(views.event_in_full(event, source))
+        return asked.answer(serializers.event_in_full(event, source))
 
 
 @blueprint.post("/events/<event_id>/replay")
@@ -55,7 +55,7 @@ def replay_event(event_id: str) -> Response:
         audit.record(session, Action.EVENT_REPLAYED, f"event:{event_uuid(event_id)}")
         session.expire_all()
         event, source = read.event(session, event_uuid(event_id))
-        return asked.answer(views.event(event, source), 202)
+        return asked.answer(serializers.event(event, source), 202)
 
 
 @blueprint.get("/entities/<source>/<entity_type>/<path:entity_id>")
@@ -65,7 +65,7 @@ def show_entity(source: str, entity_type: str, entity_id: str) -> Response:
     with transaction(receiver().resources.engine) as session:
         found = read.entity(session, source, entity_type, entity_id)
         entry.require_entity_of(found.source_id)
-        return asked.answer(views.entity(source, found))
+        return asked.answer(serializers.entity(source, found))
 
 
 @blueprint.get("/kpis")
@@ -76,8 +76,8 @@ def show_kpis() -> Response:
     entry.require_source(window.source)
     with transaction(receiver().resources.engine) as session:
         total, *campaigns = kpis.kpis(session, window, limit=limit)
-    shown = {"since": window.since, "until": window.until, "total": views.kpis(total)}
-    return asked.answer({**shown, "campaigns": [views.kpis(one) for one in campaigns]})
+    shown = {"since": window.since, "until": window.until, "total": serializers.kpis(total)}
+    return asked.answer({**shown, "campaigns": [serializers.kpis(one) for one in campaigns]})
 
 
 @blueprint.get("/lanes")
@@ -85,7 +85,7 @@ def show_kpis() -> Response:
 def list_lanes() -> Response:
     """Show each lane as it is now."""
     with transaction(receiver().resources.engine) as session:
-        return asked.answer({"items": [views.lane(lane) for lane in read.lanes(session)], "next": None})
+        return asked.answer({"items": [serializers.lane(lane) for lane in read.lanes(session)], "next": None})
 
 
 def event_uuid(text: str) -> uuid.UUID:

@@ -13,9 +13,9 @@ from pydantic import BaseModel, Field
 from werkzeug.datastructures import MultiDict
 
 from app.errors import FieldInvalid
-from app.inbox.kpis import Window
 from app.inbox.read import EventFilter
 from app.models import Lane, Outcome, Status
+from app.reporting.kpis import Window
 from app.web.api import shapes
 
 _LIMIT, _MOST = 100, 1_000

@@ -7,10 +7,10 @@ from flask import Blueprint, Response
 from pydantic import Field
 from sqlalchemy.orm import Session
 
-from app import views
 from app.db.engine import transaction
 from app.errors import FieldInvalid
 from app.models import ApiKey, Scope
+from app.reporting import serializers
 from app.security import api_keys, audit
 from app.security.audit import Wanted
 from app.web.api import asked, entry, shapes
@@ -46,7 +46,7 @@ def list_keys() -> Response:
     with transaction(receiver().resources.engine) as session:
         found = api_keys.listed(session, after=None if after is None else after[0], limit=wanted.limit + 1)
         names = api_keys.source_names(session, found)
-    items = [views.key(key, names) for key in found[: wanted.limit]]
+    items = [serializers.key(key, names) for key in found[: wanted.limit]]
     more = len(found) > wanted.limit
     return asked.answer({"items": items, "next": asked.cursor(items[-1]["id"]) if more else None})
 
@@ -98,7 +98,7 @@ def list_audit() -> Response:
     after = asked.position(asks.cursor, int)
     with transaction(receiver().resources.engine) as session:
         found = audit.listed(session, wanted, after=None if after is None else after[0], limit=asks.limit + 1)
-    items = [views.audit(row) for row in found[: asks.limit]]
+    items = [serializers.audit(row) for row in found[: asks.limit]]
     more = len(found) > asks.limit
     return asked.answer({"items": items, "next": asked.cursor(items[-1]["id"]) if more else None})
 
@@ -111,4 +111,4 @@ def _id(text: str) -> int:
 
 
 def _made(session: Session, key: str, row: ApiKey) -> Response:
-    return asked.answer({**views.key(row, api_keys.source_names(session, [row])), "key": key}, 201)
+    return asked.answer({**serializers.key(row, api_keys.source_names(session, [row])), "key": key}, 201)

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 from flask import Blueprint, Response, g
 from pydantic import Field
 
-from app import views
 from app.db.engine import transaction
 from app.inbox import read
 from app.inbox.reprioritise import Move, Wanted, matching, reprioritise, reprioritise_all
 from app.models import Lane
+from app.reporting import serializers
 from app.security import audit
 from app.security.audit import Action
 from app.web.api import asked, desk, entry, shapes
@@ -70,7 +70,7 @@ def move_event(event_id: str) -> Response:
         audit.record(session, Action.EVENT_MOVED, subject, lane=body.lane, reason=body.reason)
         session.expire_all()
         event, source = read.event(session, desk.event_uuid(event_id))
-        return asked.answer(views.event(event, source))
+        return asked.answer(serializers.event(event, source))
 
 
 @blueprint.post("/reprioritisations")

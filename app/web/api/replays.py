@@ -6,10 +6,10 @@ from typing import Annotated
 from flask import Blueprint, Response, g
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
-from app import views
 from app.db.engine import transaction
 from app.errors import FieldInvalid
 from app.inbox import replays
+from app.reporting import serializers
 from app.security import audit
 from app.security.audit import Action
 from app.web.api import asked, entry, forms, shapes
@@ -55,9 +55,9 @@ def ask_for_replay() -> Response:
     with transaction(receiver().resources.engine) as session:
         entry.sign_on(session)
         if given.dry_run:
-            return asked.answer(views.forecast(replays.forecast(session, wanted)))
+            return asked.answer(serializers.forecast(replays.forecast(session, wanted)))
         replay = replays.ask(session, replay_id, wanted, per_s=given.per_s, by=f"key {g.key_name}")
-        shown = views.replay(replay)
+        shown = serializers.replay(replay)
         audit.record(session, Action.EVENTS_REPLAYED, f"replay:{shown['id']}", filter=shown["filter"])
         return asked.answer(shown, 202)
 
@@ -69,7 +69,7 @@ def list_replays() -> Response:
     asked.no_query()
     entry.require_all_sources()
     with transaction(receiver().resources.engine) as session:
-        found = [views.replay(replay) for replay in replays.listed(session, _LISTED)]
+        found = [serializers.replay(replay) for replay in replays.listed(session, _LISTED)]
     return asked.answer({"items": found, "next": None})
 
 
@@ -79,7 +79,7 @@ def show_replay(replay_id: str) -> Response:
     """Show how far a replay has come."""
     entry.require_all_sources()
     with transaction(receiver().resources.engine) as session:
-        return asked.answer(views.replay(replays.find(session, _known(replay_id))))
+        return asked.answer(serializers.replay(replays.find(session, _known(replay_id))))
 
 
 @blueprint.delete("/replays/<replay_id>")
@@ -91,7 +91,7 @@ def stop_replay(replay_id: str) -> Response:
         entry.sign_on(session)
         stopped = replays.stop(session, _known(replay_id))
         audit.record(session, Action.REPLAY_STOPPED, f"replay:{stopped.id}")
-        return asked.answer(views.replay(stopped))
+        return asked.answer(serializers.replay(stopped))
 
 
 def _uuid(text: str) -> uuid.UUID:

@@ -6,11 +6,11 @@ import orjson
 from flask import Blueprint, Response
 from sqlalchemy.orm import Session
 
-from app import views
 from app.db.engine import transaction
 from app.models import RequestStatus, Scope, SenderRequest
 from app.privacy import sender_requests
 from app.privacy.sender_requests import RequestUnknown, Wanted
+from app.reporting import serializers
 from app.security import audit
 from app.security.audit import Action
 from app.web.api import asked, entry, shapes
@@ -39,7 +39,7 @@ def list_requests() -> Response:
         found = sender_requests.listed(
             session, wanted, after=None if after is None else after[0], limit=asks.limit + 1
         )
-    items = [views.sender_request(request, source) for request, source in found[: asks.limit]]
+    items = [serializers.sender_request(request, source) for request, source in found[: asks.limit]]
     more = len(found) > asks.limit
     return asked.answer({"items": items, "next": asked.cursor(items[-1]["id"]) if more else None})
 
@@ -121,4 +121,4 @@ def _id(text: str) -> int:
 
 
 def _answer(session: Session, request: SenderRequest, status: int = 200) -> Response:
-    return asked.answer(views.sender_request(request, sender_requests.source_name(session, request)), status)
+    return asked.answer(serializers.sender_request(request, sender_requests.source_name(session, request)), status)

@@ -1,4 +1,4 @@
-"""Owns the forms of the desk's answers, for the OpenAPI document; ``app.views`` makes them, the tests compare both."""
+"""Owns the forms of the desk's answers, for the OpenAPI document; ``app.reporting.serializers`` makes them, the tests compare both."""
 
 from datetime import datetime
 from functools import cache
@@ -8,8 +8,8 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from sqlalchemy import Boolean, DateTime, Integer
 
-from app.inbox.typed import Listing
 from app.models import Lead
+from app.reporting.typed_rows import Listing
 
 LaneName = Literal["high", "medium", "low"]
 StatusName = Literal["pending", "processing", "completed", "failed"]

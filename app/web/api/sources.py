@@ -7,10 +7,10 @@ from flask import Blueprint, Response, request
 from pydantic import Field, SecretStr, WithJsonSchema
 from sqlalchemy.orm import Session
 
-from app import views
 from app.db.engine import transaction
 from app.errors import Rejected, SourceUnknown
 from app.models import Scope, Source
+from app.reporting import serializers
 from app.sources import configured
 from app.sources.configured import Limit
 from app.sources.kinds import KINDS
@@ -63,7 +63,7 @@ def list_sources() -> Response:
     after = asked.position(wanted.cursor, str) or [""]
     with transaction(receiver().resources.engine) as session:
         found = configured.listed(session, after=after[0], limit=wanted.limit + 1, source_ids=entry.sources())
-    items = [views.source(source) for source in found[: wanted.limit]]
+    items = [serializers.source(source) for source in found[: wanted.limit]]
     more = len(found) > wanted.limit
     return asked.answer({"items": items, "next": asked.cursor(items[-1]["name"]) if more else None})
 
@@ -164,6 +164,6 @@ def _tag(source: Source) -> str:
 
 
 def _answer(source: Source, status: int = 200, **headers: str) -> Response:
-    response = asked.answer(views.source(source), status, **headers)
+    response = asked.answer(serializers.source(source), status, **headers)
     response.set_etag(_tag(source))
     return response

@@ -7,9 +7,9 @@ from flask import Blueprint, Response
 from pydantic import create_model
 
 from app.db.engine import transaction
-from app.inbox import typed
-from app.inbox.typed import LISTINGS, Listing
 from app.models import Lead
+from app.reporting import typed_rows
+from app.reporting.typed_rows import LISTINGS, Listing
 from app.web.api import asked, entry, shapes
 from app.web.api.asked import Moment, Query, Text
 from app.web.api.described import described
@@ -40,7 +40,7 @@ def _view(name: str, listing: Listing) -> Callable[[], Response]:
         equal = {field: getattr(wanted, field) for field in ("entity_id", *listing.filters)}
         times = {"since": wanted.since, "until": wanted.until} if leads else {}
         with transaction(receiver().resources.engine) as session:
-            found = typed.rows(
+            found = typed_rows.rows(
                 session,
                 listing,
                 source=wanted.source,
@@ -50,9 +50,9 @@ def _view(name: str, listing: Listing) -> Callable[[], Response]:
                 after=after,
                 limit=wanted.limit + 1,
             )
-        items = [typed.shown(listing, row, source) for row, source in found[: wanted.limit]]
+        items = [typed_rows.shown(listing, row, source) for row, source in found[: wanted.limit]]
         more = len(found) > wanted.limit
-        last = typed.position_of(found[wanted.limit - 1][0]) if more else None
+        last = typed_rows.position_of(found[wanted.limit - 1][0]) if more else None
         return asked.answer({"items": items, "next": None if last is None else asked.cursor(*last)})
 
     order = "the newest first" if leads else "in the order of their entities"

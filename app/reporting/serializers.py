@@ -6,9 +6,9 @@ from typing import Any
 import orjson
 
 from app.inbox import read, replays
-from app.inbox.kpis import Kpis
 from app.inbox.read import LaneView
 from app.models import ApiKey, Audit, Entity, Event, EventConflict, Outcome, Replay, RequestKind, SenderRequest, Source
+from app.reporting.kpis import Kpis
 
 
 def event(event: Event, source: str) -> dict[str, Any]:

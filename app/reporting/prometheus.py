@@ -16,11 +16,11 @@ from sqlalchemy import Engine, text
 
 from app.db.engine import transaction
 from app.errors import TiercelError
-from app.inbox import tally
-from app.inbox.tally import Measured
 from app.models import Lane
 from app.observability import process_metrics
 from app.observability.process_metrics import BUCKETS_S
+from app.reporting import outcomes
+from app.reporting.outcomes import Measured
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _FRESH_S = 1.0
@@ -149,9 +149,9 @@ class Exposition:
         up = UP.of()
         try:
             with transaction(self._engine) as session:
-                found = [*_lanes(session.execute), *_ended(tally.ends(session)), *_times(tally.times(session))]
+                found = [*_lanes(session.execute), *_ended(outcomes.ends(session)), *_times(outcomes.times(session))]
                 work = WORK.of()
-                for (lane, step), count in tally.work_done(session).items():
+                for (lane, step), count in outcomes.work_done(session).items():
                     work.add_metric([_word(lane), step.value], count)
                 server = session.execute(_SERVER).one()
         except TiercelError:
@@ -179,14 +179,14 @@ def _lanes(execute: Callable[..., Any]) -> list[Metric]:
     return [*made, dispatcher]
 
 
-def _ended(ends: Iterable[tally.Ends]) -> list[Metric]:
+def _ended(ends: Iterable[outcomes.Ends]) -> list[Metric]:
     metric = ENDED.of()
     for end in ends:
         metric.add_metric([end.source, _word(end.lane), end.outcome.name.lower()], end.count)
     return [metric]
 
 
-def _times(times: Iterable[tally.Times]) -> list[Metric]:
+def _times(times: Iterable[outcomes.Times]) -> list[Metric]:
     made = {measured: family.of() for measured, family in _BY_MEASURED.items()}
     for time_ in times:
         below, buckets = 0, []

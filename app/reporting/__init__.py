@@ -1,0 +1,1 @@
+"""What people and Prometheus see: outcomes, KPIs, typed rows, serializers. Reads only, but for the tallies."""

@@ -56,7 +56,7 @@ schema-fuzz: dev ## at least 20,000 made-up requests to every route, with keys o
 	SCHEMA_FUZZ_CALLS=20000 $(PY) -m pytest tests/integration/test_openapi_fuzz.py -s $(ARGS)
 
 reference: dev ## write docs/api-reference.md from what the routes say about themselves, docs/catalogues.md from the catalogues
-	$(PY) -m app.web.api.reference
+	$(PY) -m app.web.reference
 	$(PY) -m deploy.catalogues
 
 test-versions: dev ## integration and acceptance tests on old and new servers (root on Debian; debootstrap)

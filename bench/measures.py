@@ -83,7 +83,7 @@ def main() -> None:
 
         from app.observability import process_metrics  # noqa: PLC0415
         from app.web import health  # noqa: PLC0415
-        from app.web.measured import measure  # noqa: PLC0415
+        from app.web.request_metrics import measure  # noqa: PLC0415
 
         process_metrics.begin("web", main=os.getpid(), slot=0)
 

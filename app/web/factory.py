@@ -4,15 +4,29 @@ from flask import Flask, Response, request
 
 from app.resources import Resources
 from app.security.vault import Vault
-from app.web import health, measured, receive
+from app.web import health, receive, request_metrics
 from app.web.api import desk, events, idempotency, keys, moves, pages, priority, replays, requests, sources, typed
 from app.web.errors import handle_errors
-from app.web.measured import measure
 from app.web.receiver import Receiver
-from app.web.traced import trace
+from app.web.request_metrics import measure
+from app.web.request_tracing import trace
 from config.settings import Settings
 
-MODULES = (receive, health, measured, pages, desk, events, moves, replays, typed, priority, sources, keys, requests)
+MODULES = (
+    receive,
+    health,
+    request_metrics,
+    pages,
+    desk,
+    events,
+    moves,
+    replays,
+    typed,
+    priority,
+    sources,
+    keys,
+    requests,
+)
 """Where the routes are."""
 
 

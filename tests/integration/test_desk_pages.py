@@ -8,7 +8,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from redis import Redis
 
-from app.web.api import openapi, reference
+from app.web import reference
+from app.web.api import openapi
 from app.web.factory import create_app
 from config.settings import Settings
 from tests.factories import Inbox

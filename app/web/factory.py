@@ -5,8 +5,9 @@ from flask import Flask, Response, request
 from app.resources import Resources
 from app.security.vault import Vault
 from app.web import health, receive, request_metrics
-from app.web.api import desk, events, idempotency, keys, moves, pages, priority, replays, requests, sources, typed
+from app.web.api import desk, events, idempotency, keys, moves, priority, replays, requests, sources, typed
 from app.web.errors import handle_errors
+from app.web.openapi import pages
 from app.web.receiver import Receiver
 from app.web.request_metrics import measure
 from app.web.request_tracing import trace

@@ -5,22 +5,22 @@ from flask import Blueprint, Response
 from redis.exceptions import RedisError
 
 from app.errors import Unavailable
-from app.web.api import shapes
-from app.web.api.described import described
+from app.web.openapi import schemas
+from app.web.openapi.described import described
 from app.web.receive import receiver
 
 blueprint = Blueprint("health", __name__)
 
 
 @blueprint.get("/livez")
-@described("health", {200: shapes.Health}, public=True)
+@described("health", {200: schemas.Health}, public=True)
 def livez() -> Response:
     """Say that the process answers; checks nothing else, so that a broken database restarts no receiver."""
     return Response(b'{"status":"ok"}', content_type="application/json")
 
 
 @blueprint.get("/readyz")
-@described("health", {200: shapes.Health, 503: shapes.Health}, public=True)
+@described("health", {200: schemas.Health, 503: schemas.Health}, public=True)
 def readyz() -> Response:
     """Say whether events can be kept: 200 with a database at our schema, else 503.
 

@@ -19,8 +19,8 @@ from app.inbox.store import Kept, Stored
 from app.models import Outcome
 from app.sources.kinds import Request
 from app.sources.kinds.kind import Hello
-from app.web.api import shapes
-from app.web.api.described import described
+from app.web.openapi import schemas
+from app.web.openapi.described import described
 from app.web.receiver import Receiver
 
 blueprint = Blueprint("receive", __name__)
@@ -35,7 +35,7 @@ def receiver() -> Receiver:
 @blueprint.post("/webhooks/<name>", provide_automatic_options=False)
 @described(
     "door",
-    {202: (shapes.Accepted, shapes.AcceptedBatch), 200: shapes.Accepted},
+    {202: (schemas.Accepted, schemas.AcceptedBatch), 200: schemas.Accepted},
     body={},
     problems={400, 401, 404, 410, 413, 415, 429, 503},
     public=True,

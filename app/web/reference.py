@@ -7,8 +7,8 @@ from typing import Any
 
 from flask import Flask
 
-from app.web.api import openapi
 from app.web.factory import add_routes
+from app.web.openapi import document
 
 PAGE = Path(__file__).parents[3] / "docs" / "api-reference.md"
 _HEAD = """# API reference
@@ -22,7 +22,7 @@ def markdown() -> str:
     """Return the page."""
     flask_app = Flask("tiercel", static_folder=None)
     add_routes(flask_app)
-    found = openapi.document(flask_app)
+    found = document.document(flask_app)
     parts = [_HEAD]
     for path, methods in found["paths"].items():
         for method, operation in methods.items():

@@ -16,7 +16,7 @@ from app.models import Scope
 from app.observability import process_metrics
 from app.reporting import prometheus
 from app.security import api_keys
-from app.web.api.described import described
+from app.web.openapi.described import described
 from app.web.receive import receiver
 from app.web.receiver import Receiver
 

@@ -12,8 +12,8 @@ import orjson
 from flask import Flask
 
 from app.models import Scope
-from app.web.api import openapi
 from app.web.factory import add_routes
+from app.web.openapi import document as openapi
 from bench.soak.call import Call, Headers
 
 

@@ -9,8 +9,8 @@ from flask.testing import FlaskClient
 from redis import Redis
 
 from app.web import reference
-from app.web.api import openapi
 from app.web.factory import create_app
+from app.web.openapi import document as openapi
 from config.settings import Settings
 from tests.factories import Inbox
 

@@ -10,8 +10,9 @@ from app.inbox import read, replay
 from app.reporting import kpis, serializers
 from app.security import audit
 from app.security.audit import Action
-from app.web.api import asked, entry, forms, shapes
-from app.web.api.described import described
+from app.web.api import asked, entry, forms
+from app.web.openapi import schemas
+from app.web.openapi.described import described
 from app.web.receive import receiver
 
 blueprint = Blueprint("desk", __name__, url_prefix="/v1")
@@ -21,7 +22,7 @@ blueprint.before_request(entry.check_key)
 
 
 @blueprint.get("/events")
-@described("events", {200: shapes.page(shapes.Event)}, query=forms.EventParameters, problems={400})
+@described("events", {200: schemas.page(schemas.Event)}, query=forms.EventParameters, problems={400})
 def list_events() -> Response:
     """List events, the newest first; filters and a cursor as query parameters."""
     query = forms.event_query(request.args)
@@ -35,7 +36,7 @@ def list_events() -> Response:
 
 
 @blueprint.get("/events/<event_id>")
-@described("events", {200: shapes.EventInFull}, problems={404})
+@described("events", {200: schemas.EventInFull}, problems={404})
 def show_event(event_id: str) -> Response:
     """Show one event with its reasons and timeline."""
     with transaction(receiver().resources.engine) as session:
@@ -45,7 +46,7 @@ def show_event(event_id: str) -> Response:
 
 
 @blueprint.post("/events/<event_id>/replay")
-@described("events", {202: shapes.Event}, problems={400, 404, 409})
+@described("events", {202: schemas.Event}, problems={400, 404, 409})
 def replay_event(event_id: str) -> Response:
     """Run an ended event again."""
     with transaction(receiver().resources.engine) as session:
@@ -59,7 +60,7 @@ def replay_event(event_id: str) -> Response:
 
 
 @blueprint.get("/entities/<source>/<entity_type>/<path:entity_id>")
-@described("entities", {200: shapes.Entity}, problems={404})
+@described("entities", {200: schemas.Entity}, problems={404})
 def show_entity(source: str, entity_type: str, entity_id: str) -> Response:
     """Show an entity at its newest version, or its tombstone."""
     with transaction(receiver().resources.engine) as session:
@@ -69,7 +70,7 @@ def show_entity(source: str, entity_type: str, entity_id: str) -> Response:
 
 
 @blueprint.get("/kpis")
-@described("lanes", {200: shapes.ANY_OBJECT}, query=forms.KpiParameters, problems={400})
+@described("lanes", {200: schemas.ANY_OBJECT}, query=forms.KpiParameters, problems={400})
 def show_kpis() -> Response:
     """Show what the business asks, over a window of arrivals and by campaign."""
     window, limit = forms.window(request.args)
@@ -81,7 +82,7 @@ def show_kpis() -> Response:
 
 
 @blueprint.get("/lanes")
-@described("lanes", {200: shapes.page(shapes.Lane)})
+@described("lanes", {200: schemas.page(schemas.Lane)})
 def list_lanes() -> Response:
     """Show each lane as it is now."""
     with transaction(receiver().resources.engine) as session:

@@ -12,7 +12,8 @@ from app.inbox.read import EntityUnknown, EventUnknown
 from app.models import ApiKey, Scope
 from app.security import api_keys
 from app.security.audit import acting
-from app.web.api import described, idempotency
+from app.web.api import idempotency
+from app.web.openapi import described
 from app.web.receive import receiver
 
 _LOOKS = {"GET", "HEAD", "OPTIONS"}

@@ -15,8 +15,9 @@ from app.models import Scope
 from app.sources import configured
 from app.sources.configured import FIRST_PARTY, Endpoint
 from app.sources.kinds import Request, fields, standard
-from app.web.api import asked, entry, idempotency, shapes
-from app.web.api.described import described
+from app.web.api import asked, entry, idempotency
+from app.web.openapi import schemas
+from app.web.openapi.described import described
 from app.web.receive import answer_event, read_body, receiver
 
 blueprint = Blueprint("desk_events", __name__, url_prefix="/v1")
@@ -51,7 +52,7 @@ _BODY = {
 @blueprint.post("/events")
 @described(
     "events",
-    {202: shapes.Accepted, 200: shapes.Accepted},
+    {202: schemas.Accepted, 200: schemas.Accepted},
     scope=Scope.WRITE,
     body=_BODY,
     problems={400, 404, 410},

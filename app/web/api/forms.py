@@ -16,7 +16,7 @@ from app.errors import FieldInvalid
 from app.inbox.read import EventFilter
 from app.models import Lane, Outcome, Status
 from app.reporting.kpis import Window
-from app.web.api import shapes
+from app.web.openapi import schemas
 
 _LIMIT, _MOST = 100, 1_000
 _KNOWN = {
@@ -47,7 +47,7 @@ class EventFilterForm(BaseModel):
     source: _Text | None = None
     lane: Literal["high", "medium", "low"] | None = None
     status: Literal["pending", "processing", "completed", "failed"] | None = None
-    outcome: shapes.OutcomeName | None = None
+    outcome: schemas.OutcomeName | None = None
     type: _Text | None = None
     entity_type: _Text | None = None
     entity_id: _Text | None = None

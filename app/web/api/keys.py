@@ -13,9 +13,10 @@ from app.models import ApiKey, Scope
 from app.reporting import serializers
 from app.security import api_keys, audit
 from app.security.audit import Wanted
-from app.web.api import asked, entry, shapes
+from app.web.api import asked, entry
 from app.web.api.asked import Body, Instant, Moment, Query, Text
-from app.web.api.described import described
+from app.web.openapi import schemas
+from app.web.openapi.described import described
 from app.web.receive import receiver
 
 blueprint = Blueprint("desk_keys", __name__, url_prefix="/v1")
@@ -38,7 +39,7 @@ class _AuditQuery(Query):
 
 
 @blueprint.get("/keys")
-@described("keys", {200: shapes.page(shapes.Key)}, scope=Scope.ADMIN, query=Query, problems={400})
+@described("keys", {200: schemas.page(schemas.Key)}, scope=Scope.ADMIN, query=Query, problems={400})
 def list_keys() -> Response:
     """List the keys, the newest first, never the keys themselves."""
     wanted = asked.query(Query)
@@ -52,7 +53,7 @@ def list_keys() -> Response:
 
 
 @blueprint.post("/keys")
-@described("keys", {201: shapes.NewKey}, scope=Scope.ADMIN, body=_Create, problems={400})
+@described("keys", {201: schemas.NewKey}, scope=Scope.ADMIN, body=_Create, problems={400})
 def create_key() -> Response:
     """Make a key; this answer is the only one that shows it."""
     asked.no_query()
@@ -69,7 +70,7 @@ def create_key() -> Response:
 
 
 @blueprint.post("/keys/<key_id>/rotate")
-@described("keys", {201: shapes.NewKey}, scope=Scope.ADMIN, problems={400, 404})
+@described("keys", {201: schemas.NewKey}, scope=Scope.ADMIN, problems={400, 404})
 def rotate_key(key_id: str) -> Response:
     """Make a key that may do what this one may, and revoke this one."""
     asked.no_query()
@@ -90,7 +91,7 @@ def revoke_key(key_id: str) -> Response:
 
 
 @blueprint.get("/audit")
-@described("audit", {200: shapes.page(shapes.AuditEntry)}, scope=Scope.ADMIN, query=_AuditQuery, problems={400})
+@described("audit", {200: schemas.page(schemas.AuditEntry)}, scope=Scope.ADMIN, query=_AuditQuery, problems={400})
 def list_audit() -> Response:
     """List who did what to the system, the newest first."""
     asks = asked.query(_AuditQuery)

@@ -13,9 +13,10 @@ from app.models import Lane
 from app.reporting import serializers
 from app.security import audit
 from app.security.audit import Action
-from app.web.api import asked, desk, entry, shapes
+from app.web.api import asked, desk, entry
 from app.web.api.asked import Body, Instant, Text, Whole
-from app.web.api.described import described
+from app.web.openapi import schemas
+from app.web.openapi.described import described
 from app.web.receive import receiver
 
 MOST = 50_000
@@ -58,7 +59,7 @@ blueprint.before_request(entry.check_key)
 
 
 @blueprint.post("/events/<event_id>/priority")
-@described("events", {200: shapes.Event}, body=_One, problems={400, 404, 409})
+@described("events", {200: schemas.Event}, body=_One, problems={400, 404, 409})
 def move_event(event_id: str) -> Response:
     """Give one waiting event another lane."""
     body = asked.body(_One)
@@ -74,7 +75,7 @@ def move_event(event_id: str) -> Response:
 
 
 @blueprint.post("/reprioritisations")
-@described("events", {200: shapes.Moved}, body=_Many, problems={400})
+@described("events", {200: schemas.Moved}, body=_Many, problems={400})
 def move_events() -> Response:
     """Give every waiting event that a filter finds another lane, or tell how many that would be."""
     body = asked.body(_Many)

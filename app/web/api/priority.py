@@ -18,8 +18,9 @@ from app.priority import Compiled, read_policy
 from app.priority.stored import serializers, subject, versions
 from app.priority.stored.subject import Subject
 from app.priority.stored.versions import Stored
-from app.web.api import asked, entry, shapes
-from app.web.api.described import described
+from app.web.api import asked, entry
+from app.web.openapi import schemas
+from app.web.openapi.described import described
 from app.web.receive import read_body, receiver
 
 blueprint = Blueprint("priority", __name__, url_prefix="/v1/priority")
@@ -39,7 +40,7 @@ class _PolicyQuery(BaseModel):
 
 
 @blueprint.get("/policy")
-@described("priority", {200: shapes.Policy}, query=_PolicyQuery, problems={400, 404})
+@described("priority", {200: schemas.Policy}, query=_PolicyQuery, problems={400, 404})
 def show_policy() -> Response:
     """Show the live policy, or another version; and what the candidate's shadow has counted."""
     unknown = sorted(set(request.args) - {"version"})
@@ -52,9 +53,9 @@ def show_policy() -> Response:
 @blueprint.put("/policy")
 @described(
     "priority",
-    {200: shapes.Policy},
+    {200: schemas.Policy},
     scope=Scope.ADMIN,
-    body=shapes.ANY_OBJECT,
+    body=schemas.ANY_OBJECT,
     problems={400, 404, 412, 428},
     headers={"If-Match"},
 )
@@ -75,7 +76,7 @@ def put_policy() -> Response:
 
 
 @blueprint.post("/explain")
-@described("priority", {200: shapes.Explained}, scope=Scope.READ, body=shapes.ANY_OBJECT, problems={400, 404})
+@described("priority", {200: schemas.Explained}, scope=Scope.READ, body=schemas.ANY_OBJECT, problems={400, 404})
 def explain() -> Response:
     """Say where an event goes, and why: a stored one by its id, or one that stands in the body."""
     given = _body()

@@ -12,10 +12,11 @@ from app.inbox import replays
 from app.reporting import serializers
 from app.security import audit
 from app.security.audit import Action
-from app.web.api import asked, entry, forms, shapes
+from app.web.api import asked, entry, forms
 from app.web.api.asked import Whole
-from app.web.api.described import described
 from app.web.api.forms import EventFilterForm
+from app.web.openapi import schemas
+from app.web.openapi.described import described
 from app.web.receive import receiver
 
 blueprint = Blueprint("replays", __name__, url_prefix="/v1")
@@ -45,7 +46,7 @@ class ReplayWanted(BaseModel):
 
 
 @blueprint.post("/replays")
-@described("replays", {200: shapes.Forecast, 202: shapes.Replay}, body=ReplayWanted, problems={400, 409})
+@described("replays", {200: schemas.Forecast, 202: schemas.Replay}, body=ReplayWanted, problems={400, 409})
 def ask_for_replay() -> Response:
     """Say what a replay would do, or ask for one."""
     given = asked.body(ReplayWanted)
@@ -63,7 +64,7 @@ def ask_for_replay() -> Response:
 
 
 @blueprint.get("/replays")
-@described("replays", {200: shapes.page(shapes.Replay)}, problems={400})
+@described("replays", {200: schemas.page(schemas.Replay)}, problems={400})
 def list_replays() -> Response:
     """List the newest replays."""
     asked.no_query()
@@ -74,7 +75,7 @@ def list_replays() -> Response:
 
 
 @blueprint.get("/replays/<replay_id>")
-@described("replays", {200: shapes.Replay}, problems={404})
+@described("replays", {200: schemas.Replay}, problems={404})
 def show_replay(replay_id: str) -> Response:
     """Show how far a replay has come."""
     entry.require_all_sources()
@@ -83,7 +84,7 @@ def show_replay(replay_id: str) -> Response:
 
 
 @blueprint.delete("/replays/<replay_id>")
-@described("replays", {200: shapes.Replay}, problems={400, 404, 409})
+@described("replays", {200: schemas.Replay}, problems={400, 404, 409})
 def stop_replay(replay_id: str) -> Response:
     """Stop a replay."""
     entry.require_all_sources()

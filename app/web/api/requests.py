@@ -13,9 +13,10 @@ from app.privacy.sender_requests import RequestUnknown, Wanted
 from app.reporting import serializers
 from app.security import audit
 from app.security.audit import Action
-from app.web.api import asked, entry, shapes
+from app.web.api import asked, entry
 from app.web.api.asked import Query, Text
-from app.web.api.described import described
+from app.web.openapi import schemas
+from app.web.openapi.described import described
 from app.web.receive import receiver
 
 blueprint = Blueprint("desk_requests", __name__, url_prefix="/v1")
@@ -28,7 +29,7 @@ class _RequestQuery(Query):
 
 
 @blueprint.get("/requests")
-@described("requests", {200: shapes.page(shapes.SenderRequest)}, query=_RequestQuery, problems={400})
+@described("requests", {200: schemas.page(schemas.SenderRequest)}, query=_RequestQuery, problems={400})
 def list_requests() -> Response:
     """List what senders asked, the newest first."""
     asks = asked.query(_RequestQuery)
@@ -45,7 +46,7 @@ def list_requests() -> Response:
 
 
 @blueprint.get("/requests/<request_id>")
-@described("requests", {200: shapes.SenderRequest}, problems={404})
+@described("requests", {200: schemas.SenderRequest}, problems={404})
 def show_request(request_id: str) -> Response:
     """Show one request: whom it is about, and what became of it."""
     with transaction(receiver().resources.engine) as session:
@@ -53,7 +54,7 @@ def show_request(request_id: str) -> Response:
 
 
 @blueprint.get("/requests/<request_id>/entities")
-@described("requests", {200: shapes.page(shapes.HeldEntity)}, query=Query, problems={400, 404})
+@described("requests", {200: schemas.page(schemas.HeldEntity)}, query=Query, problems={400, 404})
 def list_held_entities(request_id: str) -> Response:
     """List what is kept of the customer whom a request is about, for you to hand over."""
     asks = asked.query(Query)
@@ -67,7 +68,7 @@ def list_held_entities(request_id: str) -> Response:
 
 
 @blueprint.get("/requests/<request_id>/events")
-@described("requests", {200: shapes.page(shapes.HeldEvent)}, query=Query, problems={400, 404})
+@described("requests", {200: schemas.page(schemas.HeldEvent)}, query=Query, problems={400, 404})
 def list_held_events(request_id: str) -> Response:
     """List the events that brought what is kept of that customer, the oldest first."""
     asks = asked.query(Query)
@@ -81,7 +82,7 @@ def list_held_events(request_id: str) -> Response:
 
 
 @blueprint.post("/requests/<request_id>/confirm")
-@described("requests", {202: shapes.SenderRequest}, scope=Scope.ADMIN, problems={400, 404})
+@described("requests", {202: schemas.SenderRequest}, scope=Scope.ADMIN, problems={400, 404})
 def confirm_request(request_id: str) -> Response:
     """Let a request be carried out within a minute, whatever is left of its grace. It can't be undone."""
     asked.no_query()
@@ -93,7 +94,7 @@ def confirm_request(request_id: str) -> Response:
 
 
 @blueprint.post("/requests/<request_id>/dismiss")
-@described("requests", {200: shapes.SenderRequest}, scope=Scope.ADMIN, problems={400, 404})
+@described("requests", {200: schemas.SenderRequest}, scope=Scope.ADMIN, problems={400, 404})
 def dismiss_request(request_id: str) -> Response:
     """End a request without doing it; a source that was leaving stays."""
     asked.no_query()

@@ -14,9 +14,10 @@ from app.reporting import serializers
 from app.sources import configured
 from app.sources.configured import Limit
 from app.sources.kinds import KINDS
-from app.web.api import asked, entry, shapes
+from app.web.api import asked, entry
 from app.web.api.asked import Body, Query, Text, Whole
-from app.web.api.described import described
+from app.web.openapi import schemas
+from app.web.openapi.described import described
 from app.web.receive import receiver
 
 blueprint = Blueprint("desk_sources", __name__, url_prefix="/v1")
@@ -56,7 +57,7 @@ class _Rotate(Body):
 
 
 @blueprint.get("/sources")
-@described("sources", {200: shapes.page(shapes.Source)}, query=Query, problems={400})
+@described("sources", {200: schemas.page(schemas.Source)}, query=Query, problems={400})
 def list_sources() -> Response:
     """List the sources by name, never their secrets."""
     wanted = asked.query(Query)
@@ -69,7 +70,7 @@ def list_sources() -> Response:
 
 
 @blueprint.post("/sources")
-@described("sources", {201: shapes.Source}, scope=Scope.ADMIN, body=_Add, problems={400})
+@described("sources", {201: schemas.Source}, scope=Scope.ADMIN, body=_Add, problems={400})
 def add_source() -> Response:
     """Add a source; it can send at once to its path."""
     asked.no_query()
@@ -83,7 +84,7 @@ def add_source() -> Response:
 
 
 @blueprint.get("/sources/<name>")
-@described("sources", {200: shapes.Source}, problems={404})
+@described("sources", {200: schemas.Source}, problems={404})
 def show_source(name: str) -> Response:
     """Show one source, never its secrets."""
     with transaction(receiver().resources.engine) as session:
@@ -92,7 +93,7 @@ def show_source(name: str) -> Response:
 
 @blueprint.patch("/sources/<name>")
 @described(
-    "sources", {200: shapes.Source}, scope=Scope.ADMIN, body=_Change, problems={400, 404, 412}, headers={"If-Match"}
+    "sources", {200: schemas.Source}, scope=Scope.ADMIN, body=_Change, problems={400, 404, 412}, headers={"If-Match"}
 )
 def change_source(name: str) -> Response:
     """Switch a source on or off, or give it another weight, limit or options; what isn't named stays."""
@@ -119,7 +120,7 @@ def change_source(name: str) -> Response:
 
 @blueprint.post("/sources/<name>/secret")
 @described(
-    "sources", {200: shapes.Source}, scope=Scope.ADMIN, body=_Rotate, problems={400, 404, 412}, headers={"If-Match"}
+    "sources", {200: schemas.Source}, scope=Scope.ADMIN, body=_Rotate, problems={400, 404, 412}, headers={"If-Match"}
 )
 def rotate_secret(name: str) -> Response:
     """Give a source a new secret; the one before stays valid for `grace_s` seconds."""

@@ -10,9 +10,10 @@ from app.db.engine import transaction
 from app.models import Lead
 from app.reporting import typed_rows
 from app.reporting.typed_rows import LISTINGS, Listing
-from app.web.api import asked, entry, shapes
+from app.web.api import asked, entry
 from app.web.api.asked import Moment, Query, Text
-from app.web.api.described import described
+from app.web.openapi import schemas
+from app.web.openapi.described import described
 from app.web.receive import receiver
 
 blueprint = Blueprint("typed", __name__, url_prefix="/v1")
@@ -31,7 +32,7 @@ def _view(name: str, listing: Listing) -> Callable[[], Response]:
     asks = _query(name, listing)
     leads = listing.model is Lead
 
-    @described("typed rows", {200: shapes.page(shapes.typed(name, listing))}, query=asks, problems={400})
+    @described("typed rows", {200: schemas.page(schemas.typed(name, listing))}, query=asks, problems={400})
     def view() -> Response:
         wanted: Any = asked.query(asks)
         after = asked.position(wanted.cursor, *((str,) if leads else (int, str, str, str)))

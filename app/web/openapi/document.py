@@ -9,8 +9,10 @@ from pydantic import BaseModel
 from werkzeug.routing import Rule
 
 from app.models import Scope
-from app.web.api import asked, described, shapes
-from app.web.api.described import Described
+from app.web.api import asked
+from app.web.openapi import described
+from app.web.openapi import schemas as shapes
+from app.web.openapi.described import Described
 
 _CONVERTER = re.compile(r"<(?:[^:>]+:)?([^>]+)>")
 _REF = "#/components/schemas/{model}"

@@ -17,8 +17,8 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from werkzeug.exceptions import NotFound
 
-from app.web.api import openapi
-from app.web.api.described import described
+from app.web.openapi import document
+from app.web.openapi.described import described
 
 blueprint = Blueprint("pages", __name__)
 _DOCS = Path(__file__).parents[3] / "docs"
@@ -58,7 +58,7 @@ def show_openapi() -> Response:
     """Show the OpenAPI document of this API."""
     kept = current_app.extensions.get("openapi")
     if kept is None:
-        kept = current_app.extensions["openapi"] = orjson.dumps(openapi.document(current_app))
+        kept = current_app.extensions["openapi"] = orjson.dumps(document.document(current_app))
     return Response(kept, content_type="application/json")
 
 

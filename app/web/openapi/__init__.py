@@ -1,0 +1,1 @@
+"""The OpenAPI document: what routes say about themselves, schemas, documentation pages."""

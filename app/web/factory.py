@@ -5,7 +5,7 @@ from flask import Flask, Response, request
 from app.resources import Resources
 from app.security.vault import Vault
 from app.web import health, receive, request_metrics
-from app.web.api import desk, idempotency, ingest, keys, moves, priority, replays, requests, sources, typed
+from app.web.api import events, idempotency, ingest, keys, priority, replays, reprioritise, requests, sources, typed
 from app.web.errors import handle_errors
 from app.web.openapi import pages
 from app.web.receiver import Receiver
@@ -18,9 +18,9 @@ MODULES = (
     health,
     request_metrics,
     pages,
-    desk,
+    events,
     ingest,
-    moves,
+    reprioritise,
     replays,
     typed,
     priority,

@@ -15,13 +15,13 @@ from app.models import Scope
 from app.sources import configured
 from app.sources.configured import FIRST_PARTY, Endpoint
 from app.sources.kinds import Request, fields, standard
-from app.web.api import asked, entry, idempotency
+from app.web.api import auth, idempotency, params
 from app.web.openapi import schemas
 from app.web.openapi.described import described
 from app.web.receive import answer_event, read_body, receiver
 
 blueprint = Blueprint("desk_events", __name__, url_prefix="/v1")
-blueprint.before_request(entry.check_key)
+blueprint.before_request(auth.check_key)
 _ID = {"type": "string", "minLength": 1, "maxLength": 500, "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]+$"}
 _BODY = {
     "type": "object",
@@ -60,7 +60,7 @@ _BODY = {
 )
 def post_event() -> Response:
     """Take one event of your own; 202 once it is committed, 200 for one that is known already."""
-    asked.no_query()
+    params.no_query()
     door = receiver()
     external_id = idempotency.key()
     if external_id is None:
@@ -70,7 +70,7 @@ def post_event() -> Response:
     if not isinstance(name, str):
         raise FieldInvalid("source must be text")
     # Before it is looked up: a limited key learns nothing of other sources' names, and makes none.
-    entry.require_source(name)
+    auth.require_source(name)
     endpoint = _endpoint(name)
     sent = Request({"webhook-id": external_id}, canonical_json.dump(given), time.time())
     config = endpoint.config if isinstance(endpoint.config, standard.StandardConfig) else standard.StandardConfig()
@@ -84,7 +84,7 @@ def _endpoint(name: str) -> Endpoint:
     endpoint = door.endpoints.known(name)
     if endpoint is None and name == FIRST_PARTY:
         with transaction(door.resources.engine) as session:
-            entry.sign_on(session)
+            auth.sign_on(session)
             configured.first_party(session)
     endpoint = endpoint or door.endpoints.fresh(name)
     if endpoint.kind.name != standard.KIND.name:

@@ -13,14 +13,14 @@ from app.models import ApiKey, Scope
 from app.reporting import serializers
 from app.security import api_keys, audit
 from app.security.audit import Wanted
-from app.web.api import asked, entry
-from app.web.api.asked import Body, Instant, Moment, Query, Text
+from app.web.api import auth, params
+from app.web.api.params import Body, Instant, Moment, Query, Text
 from app.web.openapi import schemas
 from app.web.openapi.described import described
 from app.web.receive import receiver
 
 blueprint = Blueprint("desk_keys", __name__, url_prefix="/v1")
-blueprint.before_request(entry.check_key)
+blueprint.before_request(auth.check_key)
 
 
 class _Create(Body):
@@ -42,26 +42,26 @@ class _AuditQuery(Query):
 @described("keys", {200: schemas.page(schemas.Key)}, scope=Scope.ADMIN, query=Query, problems={400})
 def list_keys() -> Response:
     """List the keys, the newest first, never the keys themselves."""
-    wanted = asked.query(Query)
-    after = asked.position(wanted.cursor, int)
+    wanted = params.query(Query)
+    after = params.position(wanted.cursor, int)
     with transaction(receiver().resources.engine) as session:
         found = api_keys.listed(session, after=None if after is None else after[0], limit=wanted.limit + 1)
         names = api_keys.source_names(session, found)
     items = [serializers.key(key, names) for key in found[: wanted.limit]]
     more = len(found) > wanted.limit
-    return asked.answer({"items": items, "next": asked.cursor(items[-1]["id"]) if more else None})
+    return params.answer({"items": items, "next": params.cursor(items[-1]["id"]) if more else None})
 
 
 @blueprint.post("/keys")
 @described("keys", {201: schemas.NewKey}, scope=Scope.ADMIN, body=_Create, problems={400})
 def create_key() -> Response:
     """Make a key; this answer is the only one that shows it."""
-    asked.no_query()
-    new = asked.body(_Create)
+    params.no_query()
+    new = params.body(_Create)
     if new.expires_at is not None and new.expires_at <= datetime.now(UTC):
         raise FieldInvalid("expires_at: it has passed")
     with transaction(receiver().resources.engine) as session:
-        entry.sign_on(session)
+        auth.sign_on(session)
         scope = Scope[new.scope.upper()]
         made = api_keys.make(
             session, receiver().vault, new.name, scope, expires_at=new.expires_at, sources=new.sources
@@ -73,9 +73,9 @@ def create_key() -> Response:
 @described("keys", {201: schemas.NewKey}, scope=Scope.ADMIN, problems={400, 404})
 def rotate_key(key_id: str) -> Response:
     """Make a key that may do what this one may, and revoke this one."""
-    asked.no_query()
+    params.no_query()
     with transaction(receiver().resources.engine) as session:
-        entry.sign_on(session)
+        auth.sign_on(session)
         return _made(session, *api_keys.rotate(session, receiver().vault, _id(key_id)))
 
 
@@ -83,9 +83,9 @@ def rotate_key(key_id: str) -> Response:
 @described("keys", {204: "it is revoked, at once and everywhere"}, scope=Scope.ADMIN, problems={400, 404})
 def revoke_key(key_id: str) -> Response:
     """Revoke a key at once, everywhere."""
-    asked.no_query()
+    params.no_query()
     with transaction(receiver().resources.engine) as session:
-        entry.sign_on(session)
+        auth.sign_on(session)
         api_keys.revoke(session, _id(key_id))
     return Response(status=204)
 
@@ -94,22 +94,22 @@ def revoke_key(key_id: str) -> Response:
 @described("audit", {200: schemas.page(schemas.AuditEntry)}, scope=Scope.ADMIN, query=_AuditQuery, problems={400})
 def list_audit() -> Response:
     """List who did what to the system, the newest first."""
-    asks = asked.query(_AuditQuery)
+    asks = params.query(_AuditQuery)
     wanted = Wanted(asks.actor, asks.action, asks.subject, asks.since, asks.until)
-    after = asked.position(asks.cursor, int)
+    after = params.position(asks.cursor, int)
     with transaction(receiver().resources.engine) as session:
         found = audit.listed(session, wanted, after=None if after is None else after[0], limit=asks.limit + 1)
     items = [serializers.audit(row) for row in found[: asks.limit]]
     more = len(found) > asks.limit
-    return asked.answer({"items": items, "next": asked.cursor(items[-1]["id"]) if more else None})
+    return params.answer({"items": items, "next": params.cursor(items[-1]["id"]) if more else None})
 
 
 def _id(text: str) -> int:
-    found = asked.row_id(text)
+    found = params.row_id(text)
     if found is None:
         raise api_keys.KeyUnknown
     return found
 
 
 def _made(session: Session, key: str, row: ApiKey) -> Response:
-    return asked.answer({**serializers.key(row, api_keys.source_names(session, [row])), "key": key}, 201)
+    return params.answer({**serializers.key(row, api_keys.source_names(session, [row])), "key": key}, 201)

@@ -18,7 +18,7 @@ from app.priority import Compiled, read_policy
 from app.priority.stored import serializers, subject, versions
 from app.priority.stored.subject import Subject
 from app.priority.stored.versions import Stored
-from app.web.api import asked, entry
+from app.web.api import auth, params
 from app.web.openapi import schemas
 from app.web.openapi.described import described
 from app.web.receive import read_body, receiver
@@ -30,7 +30,7 @@ _READ_ONLY = {"author", "created_at", "live_from", "candidate"}
 _ASKED = {"event_id", "event", "policy", "version"}
 
 
-blueprint.before_request(entry.check_key)
+blueprint.before_request(auth.check_key)
 
 
 class _PolicyQuery(BaseModel):
@@ -69,9 +69,9 @@ def put_policy() -> Response:
     expected = _expected(given.get("version"), needed=state == "live")
     with transaction(receiver().resources.engine) as session:
         if state == "candidate":
-            stored = versions.propose(session, policy, author=entry.author(), note=note)
+            stored = versions.propose(session, policy, author=auth.author(), note=note)
         else:
-            stored = versions.put(session, policy, expected=expected, author=entry.author(), note=note)
+            stored = versions.put(session, policy, expected=expected, author=auth.author(), note=note)
         return _policy(session, stored)
 
 
@@ -89,7 +89,7 @@ def explain() -> Response:
         compiled = _compiled(session, given)
         about, decided = _subject(session, given)
     explained = compiled.explain(about.incoming, kind=about.kind, at=about.at).as_json()
-    return asked.answer({**explained, **({} if decided is None else {"stored": decided})})
+    return params.answer({**explained, **({} if decided is None else {"stored": decided})})
 
 
 def _compiled(session: Session, given: JsonObject) -> Compiled:
@@ -106,7 +106,7 @@ def _subject(session: Session, given: JsonObject) -> tuple[Subject, dict[str, An
     except ValueError:
         raise read.EventUnknown from None
     event, source = read.event(session, event_id)
-    entry.require_event_of(event.source_id)
+    auth.require_event_of(event.source_id)
     return subject.stored(session, event, source), serializers.decided(event)
 
 
@@ -123,7 +123,7 @@ def _version(session: Session, named: str) -> Stored:
 def _policy(session: Session, stored: Stored) -> Response:
     candidate = versions.candidate_version(session)
     beside = None if candidate is None else serializers.shadow(session, candidate)
-    response = asked.answer({**serializers.policy(stored), "candidate": beside})
+    response = params.answer({**serializers.policy(stored), "candidate": beside})
     response.headers["ETag"] = f'"{stored.version}"'
     return response
 
@@ -142,7 +142,7 @@ def _wrapping(given: JsonObject) -> tuple[str, str]:
 
 def _expected(version: object, *, needed: bool) -> int | None:
     """Return the version that is to be live still: of If-Match (RFC 9110, 13.1.1), or of the body."""
-    tag = asked.if_match()
+    tag = params.if_match()
     if tag == "*":
         return None
     if tag:

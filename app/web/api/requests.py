@@ -13,14 +13,14 @@ from app.privacy.sender_requests import RequestUnknown, Wanted
 from app.reporting import serializers
 from app.security import audit
 from app.security.audit import Action
-from app.web.api import asked, entry
-from app.web.api.asked import Query, Text
+from app.web.api import auth, params
+from app.web.api.params import Query, Text
 from app.web.openapi import schemas
 from app.web.openapi.described import described
 from app.web.receive import receiver
 
 blueprint = Blueprint("desk_requests", __name__, url_prefix="/v1")
-blueprint.before_request(entry.check_key)
+blueprint.before_request(auth.check_key)
 
 
 class _RequestQuery(Query):
@@ -32,17 +32,17 @@ class _RequestQuery(Query):
 @described("requests", {200: schemas.page(schemas.SenderRequest)}, query=_RequestQuery, problems={400})
 def list_requests() -> Response:
     """List what senders asked, the newest first."""
-    asks = asked.query(_RequestQuery)
-    after = asked.position(asks.cursor, int)
+    asks = params.query(_RequestQuery)
+    after = params.position(asks.cursor, int)
     status = None if asks.status is None else (RequestStatus[asks.status.upper()],)
-    wanted = Wanted(asks.source, status, entry.sources())
+    wanted = Wanted(asks.source, status, auth.sources())
     with transaction(receiver().resources.engine) as session:
         found = sender_requests.listed(
             session, wanted, after=None if after is None else after[0], limit=asks.limit + 1
         )
     items = [serializers.sender_request(request, source) for request, source in found[: asks.limit]]
     more = len(found) > asks.limit
-    return asked.answer({"items": items, "next": asked.cursor(items[-1]["id"]) if more else None})
+    return params.answer({"items": items, "next": params.cursor(items[-1]["id"]) if more else None})
 
 
 @blueprint.get("/requests/<request_id>")
@@ -57,38 +57,38 @@ def show_request(request_id: str) -> Response:
 @described("requests", {200: schemas.page(schemas.HeldEntity)}, query=Query, problems={400, 404})
 def list_held_entities(request_id: str) -> Response:
     """List what is kept of the customer whom a request is about, for you to hand over."""
-    asks = asked.query(Query)
-    after = asked.position(asks.cursor, str, str)
+    asks = params.query(Query)
+    after = params.position(asks.cursor, str, str)
     with transaction(receiver().resources.engine) as session:
         found = sender_requests.held_entities(session, _seen(session, request_id), after=after, limit=asks.limit + 1)
     items = [{**one, "data": orjson.Fragment(one["data"])} for one in found[: asks.limit]]
     more = len(found) > asks.limit
-    last = asked.cursor(items[-1]["type"], items[-1]["id"]) if more else None
-    return asked.answer({"items": items, "next": last})
+    last = params.cursor(items[-1]["type"], items[-1]["id"]) if more else None
+    return params.answer({"items": items, "next": last})
 
 
 @blueprint.get("/requests/<request_id>/events")
 @described("requests", {200: schemas.page(schemas.HeldEvent)}, query=Query, problems={400, 404})
 def list_held_events(request_id: str) -> Response:
     """List the events that brought what is kept of that customer, the oldest first."""
-    asks = asked.query(Query)
-    after = asked.position(asks.cursor, str)
-    position = None if after is None else asked.event_position(after[0])
+    asks = params.query(Query)
+    after = params.position(asks.cursor, str)
+    position = None if after is None else params.event_position(after[0])
     with transaction(receiver().resources.engine) as session:
         found = sender_requests.held_events(session, _seen(session, request_id), after=position, limit=asks.limit + 1)
     items = found[: asks.limit]
     more = len(found) > asks.limit
-    return asked.answer({"items": items, "next": asked.cursor(items[-1]["id"]) if more else None})
+    return params.answer({"items": items, "next": params.cursor(items[-1]["id"]) if more else None})
 
 
 @blueprint.post("/requests/<request_id>/confirm")
 @described("requests", {202: schemas.SenderRequest}, scope=Scope.ADMIN, problems={400, 404})
 def confirm_request(request_id: str) -> Response:
     """Let a request be carried out within a minute, whatever is left of its grace. It can't be undone."""
-    asked.no_query()
+    params.no_query()
     with transaction(receiver().resources.engine) as session:
-        entry.sign_on(session)
-        request = sender_requests.confirm(session, _id(request_id), entry.author())
+        auth.sign_on(session)
+        request = sender_requests.confirm(session, _id(request_id), auth.author())
         audit.record(session, Action.REQUEST_CONFIRMED, f"request:{request.id}")
         return _answer(session, request, 202)
 
@@ -97,10 +97,10 @@ def confirm_request(request_id: str) -> Response:
 @described("requests", {200: schemas.SenderRequest}, scope=Scope.ADMIN, problems={400, 404})
 def dismiss_request(request_id: str) -> Response:
     """End a request without doing it; a source that was leaving stays."""
-    asked.no_query()
+    params.no_query()
     with transaction(receiver().resources.engine) as session:
-        entry.sign_on(session)
-        request = sender_requests.dismiss(session, _id(request_id), entry.author())
+        auth.sign_on(session)
+        request = sender_requests.dismiss(session, _id(request_id), auth.author())
         audit.record(session, Action.REQUEST_DISMISSED, f"request:{request.id}")
         session.flush()
         session.refresh(request)
@@ -109,17 +109,17 @@ def dismiss_request(request_id: str) -> Response:
 
 def _seen(session: Session, request_id: str) -> SenderRequest:
     request = sender_requests.known(session, _id(request_id))
-    if not entry.may_see(request.source_id):
+    if not auth.may_see(request.source_id):
         raise RequestUnknown
     return request
 
 
 def _id(text: str) -> int:
-    found = asked.row_id(text)
+    found = params.row_id(text)
     if found is None:
         raise RequestUnknown
     return found
 
 
 def _answer(session: Session, request: SenderRequest, status: int = 200) -> Response:
-    return asked.answer(serializers.sender_request(request, sender_requests.source_name(session, request)), status)
+    return params.answer(serializers.sender_request(request, sender_requests.source_name(session, request)), status)

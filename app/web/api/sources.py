@@ -14,14 +14,14 @@ from app.reporting import serializers
 from app.sources import configured
 from app.sources.configured import Limit
 from app.sources.kinds import KINDS
-from app.web.api import asked, entry
-from app.web.api.asked import Body, Query, Text, Whole
+from app.web.api import auth, params
+from app.web.api.params import Body, Query, Text, Whole
 from app.web.openapi import schemas
 from app.web.openapi.described import described
 from app.web.receive import receiver
 
 blueprint = Blueprint("desk_sources", __name__, url_prefix="/v1")
-blueprint.before_request(entry.check_key)
+blueprint.before_request(auth.check_key)
 _YEAR_S = 365 * 24 * 3600
 _Secret = Annotated[SecretStr, Field(max_length=10_000)]
 
@@ -60,23 +60,23 @@ class _Rotate(Body):
 @described("sources", {200: schemas.page(schemas.Source)}, query=Query, problems={400})
 def list_sources() -> Response:
     """List the sources by name, never their secrets."""
-    wanted = asked.query(Query)
-    after = asked.position(wanted.cursor, str) or [""]
+    wanted = params.query(Query)
+    after = params.position(wanted.cursor, str) or [""]
     with transaction(receiver().resources.engine) as session:
-        found = configured.listed(session, after=after[0], limit=wanted.limit + 1, source_ids=entry.sources())
+        found = configured.listed(session, after=after[0], limit=wanted.limit + 1, source_ids=auth.sources())
     items = [serializers.source(source) for source in found[: wanted.limit]]
     more = len(found) > wanted.limit
-    return asked.answer({"items": items, "next": asked.cursor(items[-1]["name"]) if more else None})
+    return params.answer({"items": items, "next": params.cursor(items[-1]["name"]) if more else None})
 
 
 @blueprint.post("/sources")
 @described("sources", {201: schemas.Source}, scope=Scope.ADMIN, body=_Add, problems={400})
 def add_source() -> Response:
     """Add a source; it can send at once to its path."""
-    asked.no_query()
-    new = asked.body(_Add)
+    params.no_query()
+    new = params.body(_Add)
     with transaction(receiver().resources.engine) as session:
-        entry.sign_on(session)
+        auth.sign_on(session)
         secret = new.secret.get_secret_value()
         source = configured.add(session, receiver().vault, new.name, new.kind, secret, new.config)
         session.refresh(source)
@@ -97,10 +97,10 @@ def show_source(name: str) -> Response:
 )
 def change_source(name: str) -> Response:
     """Switch a source on or off, or give it another weight, limit or options; what isn't named stays."""
-    asked.no_query()
-    change = asked.body(_Change)
+    params.no_query()
+    change = params.body(_Change)
     with transaction(receiver().resources.engine) as session:
-        entry.sign_on(session)
+        auth.sign_on(session)
         source = _found(session, name)
         if change.enabled is True:
             configured.enable(session, name)
@@ -124,10 +124,10 @@ def change_source(name: str) -> Response:
 )
 def rotate_secret(name: str) -> Response:
     """Give a source a new secret; the one before stays valid for `grace_s` seconds."""
-    asked.no_query()
-    new = asked.body(_Rotate)
+    params.no_query()
+    new = params.body(_Rotate)
     with transaction(receiver().resources.engine) as session:
-        entry.sign_on(session)
+        auth.sign_on(session)
         source = _found(session, name)
         secret = new.secret.get_secret_value()
         configured.rotate_secret(session, receiver().vault, name, secret, timedelta(seconds=new.grace_s))
@@ -140,9 +140,9 @@ def rotate_secret(name: str) -> Response:
 @described("sources", {204: "it is removed"}, scope=Scope.ADMIN, problems={400, 404, 412}, headers={"If-Match"})
 def remove_source(name: str) -> Response:
     """Remove a source: its endpoint answers 404 from now on; its events and entities stay."""
-    asked.no_query()
+    params.no_query()
     with transaction(receiver().resources.engine) as session:
-        entry.sign_on(session)
+        auth.sign_on(session)
         _found(session, name)
         configured.remove(session, name)
     return Response(status=204)
@@ -153,9 +153,9 @@ def _found(session: Session, name: str) -> Source:
     if "\x00" in name:
         raise SourceUnknown  # PostgreSQL's text has no NUL
     source = configured.find(session, name)
-    if not entry.may_see(source.id):
+    if not auth.may_see(source.id):
         raise SourceUnknown(f"no source {name!r}")
-    if request.method != "GET" and asked.if_match() is not None and not request.if_match.contains(_tag(source)):
+    if request.method != "GET" and params.if_match() is not None and not request.if_match.contains(_tag(source)):
         raise SourceChanged
     return source
 
@@ -165,6 +165,6 @@ def _tag(source: Source) -> str:
 
 
 def _answer(source: Source, status: int = 200, **headers: str) -> Response:
-    response = asked.answer(serializers.source(source), status, **headers)
+    response = params.answer(serializers.source(source), status, **headers)
     response.set_etag(_tag(source))
     return response

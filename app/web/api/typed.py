@@ -10,14 +10,14 @@ from app.db.engine import transaction
 from app.models import Lead
 from app.reporting import typed_rows
 from app.reporting.typed_rows import LISTINGS, Listing
-from app.web.api import asked, entry
-from app.web.api.asked import Moment, Query, Text
+from app.web.api import auth, params
+from app.web.api.params import Moment, Query, Text
 from app.web.openapi import schemas
 from app.web.openapi.described import described
 from app.web.receive import receiver
 
 blueprint = Blueprint("typed", __name__, url_prefix="/v1")
-blueprint.before_request(entry.check_key)
+blueprint.before_request(auth.check_key)
 
 
 def _query(name: str, listing: Listing) -> type[Query]:
@@ -34,10 +34,10 @@ def _view(name: str, listing: Listing) -> Callable[[], Response]:
 
     @described("typed rows", {200: schemas.page(schemas.typed(name, listing))}, query=asks, problems={400})
     def view() -> Response:
-        wanted: Any = asked.query(asks)
-        after = asked.position(wanted.cursor, *((str,) if leads else (int, str, str, str)))
+        wanted: Any = params.query(asks)
+        after = params.position(wanted.cursor, *((str,) if leads else (int, str, str, str)))
         if leads and after is not None:
-            after = [asked.event_position(after[0])]
+            after = [params.event_position(after[0])]
         equal = {field: getattr(wanted, field) for field in ("entity_id", *listing.filters)}
         times = {"since": wanted.since, "until": wanted.until} if leads else {}
         with transaction(receiver().resources.engine) as session:
@@ -45,7 +45,7 @@ def _view(name: str, listing: Listing) -> Callable[[], Response]:
                 session,
                 listing,
                 source=wanted.source,
-                source_ids=entry.sources(),
+                source_ids=auth.sources(),
                 equal={field: value for field, value in equal.items() if value is not None},
                 **times,
                 after=after,
@@ -54,7 +54,7 @@ def _view(name: str, listing: Listing) -> Callable[[], Response]:
         items = [typed_rows.shown(listing, row, source) for row, source in found[: wanted.limit]]
         more = len(found) > wanted.limit
         last = typed_rows.position_of(found[wanted.limit - 1][0]) if more else None
-        return asked.answer({"items": items, "next": None if last is None else asked.cursor(*last)})
+        return params.answer({"items": items, "next": None if last is None else params.cursor(*last)})
 
     order = "the newest first" if leads else "in the order of their entities"
     view.__doc__ = f"List {name}, {order}; filters and a cursor as query parameters."

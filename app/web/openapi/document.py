@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from werkzeug.routing import Rule
 
 from app.models import Scope
-from app.web.api import asked
+from app.web.api import params
 from app.web.openapi import described
 from app.web.openapi import schemas as shapes
 from app.web.openapi.described import Described
@@ -140,7 +140,7 @@ def _query(model: type[BaseModel] | None, schemas: dict[str, Any]) -> list[dict[
     schemas.update(schema.pop("$defs", {}))
     found = []
     for name, form in schema["properties"].items():
-        entry = {"name": name, "in": "query", "required": False, "schema": asked.not_null(form)}
+        entry = {"name": name, "in": "query", "required": False, "schema": params.not_null(form)}
         found.append(entry | ({"description": form["description"]} if "description" in form else {}))
     return found
 

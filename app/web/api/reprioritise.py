@@ -13,8 +13,8 @@ from app.models import Lane
 from app.reporting import serializers
 from app.security import audit
 from app.security.audit import Action
-from app.web.api import asked, desk, entry
-from app.web.api.asked import Body, Instant, Text, Whole
+from app.web.api import auth, events, params
+from app.web.api.params import Body, Instant, Text, Whole
 from app.web.openapi import schemas
 from app.web.openapi.described import described
 from app.web.receive import receiver
@@ -55,33 +55,33 @@ class _Many(_One):
 
 
 blueprint = Blueprint("moves", __name__, url_prefix="/v1")
-blueprint.before_request(entry.check_key)
+blueprint.before_request(auth.check_key)
 
 
 @blueprint.post("/events/<event_id>/priority")
 @described("events", {200: schemas.Event}, body=_One, problems={400, 404, 409})
 def move_event(event_id: str) -> Response:
     """Give one waiting event another lane."""
-    body = asked.body(_One)
+    body = params.body(_One)
     with transaction(receiver().resources.engine) as session:
-        entry.sign_on(session)
-        entry.require_event_of(read.event(session, desk.event_uuid(event_id))[0].source_id)
-        reprioritise(session, desk.event_uuid(event_id), _move(body))
-        subject = f"event:{desk.event_uuid(event_id)}"
+        auth.sign_on(session)
+        auth.require_event_of(read.event(session, events.event_uuid(event_id))[0].source_id)
+        reprioritise(session, events.event_uuid(event_id), _move(body))
+        subject = f"event:{events.event_uuid(event_id)}"
         audit.record(session, Action.EVENT_MOVED, subject, lane=body.lane, reason=body.reason)
         session.expire_all()
-        event, source = read.event(session, desk.event_uuid(event_id))
-        return asked.answer(serializers.event(event, source))
+        event, source = read.event(session, events.event_uuid(event_id))
+        return params.answer(serializers.event(event, source))
 
 
 @blueprint.post("/reprioritisations")
 @described("events", {200: schemas.Moved}, body=_Many, problems={400})
 def move_events() -> Response:
     """Give every waiting event that a filter finds another lane, or tell how many that would be."""
-    body = asked.body(_Many)
+    body = params.body(_Many)
     wanted, move = body.filter.wanted(), _move(body)
     wanted.check()
-    entry.require_source(wanted.source)
+    auth.require_source(wanted.source)
     engine = receiver().resources.engine
     moved = 0
     if not body.dry_run:
@@ -92,13 +92,13 @@ def move_events() -> Response:
         left = matching(session, wanted, move)
     lanes = {lane.name.lower(): left.get(lane, 0) for lane in Lane}
     if body.dry_run:
-        return asked.answer({"dry_run": True, "count": sum(lanes.values()), "from": lanes})
-    return asked.answer({"dry_run": False, "count": moved, "left": sum(lanes.values())})
+        return params.answer({"dry_run": True, "count": sum(lanes.values()), "from": lanes})
+    return params.answer({"dry_run": False, "count": moved, "left": sum(lanes.values())})
 
 
 def _record(body: _Many) -> None:
     with transaction(receiver().resources.engine) as session:
-        entry.sign_on(session)
+        auth.sign_on(session)
         said = body.filter.model_dump(mode="json", exclude_none=True)
         if "ids" in said:
             said["ids"] = len(said["ids"])

@@ -10,7 +10,7 @@ from app.inbox import read, replay
 from app.reporting import kpis, serializers
 from app.security import audit
 from app.security.audit import Action
-from app.web.api import asked, entry, forms
+from app.web.api import auth, forms, params
 from app.web.openapi import schemas
 from app.web.openapi.described import described
 from app.web.receive import receiver
@@ -18,7 +18,7 @@ from app.web.receive import receiver
 blueprint = Blueprint("desk", __name__, url_prefix="/v1")
 
 
-blueprint.before_request(entry.check_key)
+blueprint.before_request(auth.check_key)
 
 
 @blueprint.get("/events")
@@ -27,12 +27,12 @@ def list_events() -> Response:
     """List events, the newest first; filters and a cursor as query parameters."""
     query = forms.event_query(request.args)
     with transaction(receiver().resources.engine) as session:
-        wanted = replace(query.wanted, source_ids=entry.sources())
+        wanted = replace(query.wanted, source_ids=auth.sources())
         found = read.events(session, wanted, after=query.after, limit=query.limit + 1)
     items = [serializers.event(event, source) for event, source in found[: query.limit]]
     more = len(found) > query.limit
     last = found[query.limit - 1][0] if more else None
-    return asked.answer({"items": items, "next": None if last is None else forms.cursor(last.received_at, last.id)})
+    return params.answer({"items": items, "next": None if last is None else forms.cursor(last.received_at, last.id)})
 
 
 @blueprint.get("/events/<event_id>")
@@ -41,8 +41,8 @@ def show_event(event_id: str) -> Response:
     """Show one event with its reasons and timeline."""
     with transaction(receiver().resources.engine) as session:
         event, source = read.event(session, event_uuid(event_id))
-        entry.require_event_of(event.source_id)
-        return asked.answer(serializers.event_in_full(event, source))
+        auth.require_event_of(event.source_id)
+        return params.answer(serializers.event_in_full(event, source))
 
 
 @blueprint.post("/events/<event_id>/replay")
@@ -50,13 +50,13 @@ def show_event(event_id: str) -> Response:
 def replay_event(event_id: str) -> Response:
     """Run an ended event again."""
     with transaction(receiver().resources.engine) as session:
-        entry.sign_on(session)
-        entry.require_event_of(read.event(session, event_uuid(event_id))[0].source_id)
+        auth.sign_on(session)
+        auth.require_event_of(read.event(session, event_uuid(event_id))[0].source_id)
         replay.replay(session, event_uuid(event_id))
         audit.record(session, Action.EVENT_REPLAYED, f"event:{event_uuid(event_id)}")
         session.expire_all()
         event, source = read.event(session, event_uuid(event_id))
-        return asked.answer(serializers.event(event, source), 202)
+        return params.answer(serializers.event(event, source), 202)
 
 
 @blueprint.get("/entities/<source>/<entity_type>/<path:entity_id>")
@@ -65,8 +65,8 @@ def show_entity(source: str, entity_type: str, entity_id: str) -> Response:
     """Show an entity at its newest version, or its tombstone."""
     with transaction(receiver().resources.engine) as session:
         found = read.entity(session, source, entity_type, entity_id)
-        entry.require_entity_of(found.source_id)
-        return asked.answer(serializers.entity(source, found))
+        auth.require_entity_of(found.source_id)
+        return params.answer(serializers.entity(source, found))
 
 
 @blueprint.get("/kpis")
@@ -74,11 +74,11 @@ def show_entity(source: str, entity_type: str, entity_id: str) -> Response:
 def show_kpis() -> Response:
     """Show what the business asks, over a window of arrivals and by campaign."""
     window, limit = forms.window(request.args)
-    entry.require_source(window.source)
+    auth.require_source(window.source)
     with transaction(receiver().resources.engine) as session:
         total, *campaigns = kpis.kpis(session, window, limit=limit)
     shown = {"since": window.since, "until": window.until, "total": serializers.kpis(total)}
-    return asked.answer({**shown, "campaigns": [serializers.kpis(one) for one in campaigns]})
+    return params.answer({**shown, "campaigns": [serializers.kpis(one) for one in campaigns]})
 
 
 @blueprint.get("/lanes")
@@ -86,7 +86,7 @@ def show_kpis() -> Response:
 def list_lanes() -> Response:
     """Show each lane as it is now."""
     with transaction(receiver().resources.engine) as session:
-        return asked.answer({"items": [serializers.lane(lane) for lane in read.lanes(session)], "next": None})
+        return params.answer({"items": [serializers.lane(lane) for lane in read.lanes(session)], "next": None})
 
 
 def event_uuid(text: str) -> uuid.UUID:

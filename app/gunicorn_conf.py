@@ -29,7 +29,7 @@ bind = [f"{_host}:{_settings.port}"]
 backlog = 2048
 
 # On macOS, which has no epoll, whoever develops there gets gunicorn's own.
-worker_class = "app.web.server.EpollWorker" if hasattr(select, "epoll") else "gthread"
+worker_class = "app.web.server.worker.EpollWorker" if hasattr(select, "epoll") else "gthread"
 workers = _settings.web_processes
 threads = _settings.web_threads
 # Idle keep-alive connections cost no thread, but each counts here.

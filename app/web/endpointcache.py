@@ -23,7 +23,7 @@ from app.priority.stored.live import LivePolicies
 from app.security.vault import Vault
 from app.sources import configured
 from app.sources.configured import Endpoint
-from app.web import loop
+from app.web.server import loop
 
 _LOG = structlog.get_logger()
 _EVERY_S = 1.0

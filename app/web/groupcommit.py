@@ -15,7 +15,7 @@ from app.errors import Permanent, TiercelError, Unavailable
 from app.inbox.prepare import NewEvent
 from app.inbox.store import Stored
 from app.observability import tracing
-from app.web import loop
+from app.web.server import loop
 
 _GROUP = 100
 _WAITING_AT_MOST = 2_000

@@ -14,7 +14,7 @@ import requests
 import structlog
 
 from app.sources.kinds.adobe_signature import read_key
-from app.web import loop
+from app.web.server import loop
 
 _LOG = structlog.get_logger()
 _KEEP_S = 24 * 3600.0

@@ -24,12 +24,12 @@ from app.resources import Resources
 from app.security.vault import Vault
 from app.sources.configured import Endpoint
 from app.sources.kinds import Request
-from app.web import loop
 from app.web.endpointcache import EndpointCache
 from app.web.groupcommit import GroupCommit
 from app.web.keyring import KeyRing
 from app.web.limits.door import DoorLimits
 from app.web.outbox import Outbox
+from app.web.server import loop
 from app.web.watchdog import Watchdog
 
 _FEW = 10

@@ -161,7 +161,7 @@ def test_gunicorn_accepts_its_configuration(services: dict[str, str]) -> None:
     said = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout
     settings = dict(re.findall(r"^(\w+) += (.*)$", said, re.MULTILINE))
     assert settings["bind"] == "['127.0.0.1:18123']"
-    assert settings["worker_class"] == "app.web.server.EpollWorker"
+    assert settings["worker_class"] == "app.web.server.worker.EpollWorker"
     assert settings["preload_app"] == "False"
     assert settings["control_socket_disable"] == "True"
 

@@ -1,6 +1,6 @@
 """Whose turn it is to take a connection."""
 
-from app.web.balance import Balance
+from app.web.server.balance import Balance
 
 
 def test_it_is_the_turn_of_whoever_has_fewer() -> None:

@@ -10,8 +10,8 @@ import pytest
 from gunicorn.config import Config
 from gunicorn.http.errors import ExpectationFailed, InvalidResponseHeader, ParseException
 
-from app.web.connection import Connection, lacks
-from app.web.server import EpollWorker
+from app.web.server.connection import Connection, lacks
+from app.web.server.worker import EpollWorker
 
 Pair = tuple[Connection, socket.socket]
 HERE = ("127.0.0.1", 8080)

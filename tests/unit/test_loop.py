@@ -15,9 +15,9 @@ import pytest
 from app.inbox.prepare import NewEvent
 from app.inbox.store import Kept, Stored
 from app.models import Lane, Status
-from app.web import loop
 from app.web.groupcommit import GroupCommit
-from app.web.loop import Loop
+from app.web.server import loop
+from app.web.server.loop import Loop
 from tests.waiting import wait_until
 
 
@@ -182,7 +182,7 @@ def test_who_is_woken_while_the_loop_is_just_being_told_is_not_left(
 
     running.begin(waits, waits)
     wait_until(lambda: len(told) == 2)
-    monkeypatch.setattr("app.web.loop.os.eventfd_read", read_late)
+    monkeypatch.setattr("app.web.server.loop.os.eventfd_read", read_late)
     told[0].set()
     wait_until(lambda: running.seen == [True, True])
     monkeypatch.undo()

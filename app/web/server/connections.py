@@ -3,8 +3,8 @@
 import select
 from contextlib import suppress
 
-from app.web.balance import Balance
-from app.web.connection import Connection
+from app.web.server.balance import Balance
+from app.web.server.connection import Connection
 
 _ONE_REQUEST = select.EPOLLIN | select.EPOLLONESHOT
 """A connection belongs to whoever was woken for it, until that arms it again."""

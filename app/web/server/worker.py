@@ -24,11 +24,11 @@ from typing import Any
 from gunicorn.http.errors import NoMoreData
 from gunicorn.workers.gthread import STOP_KEEPALIVE_LINGER, ThreadWorker
 
-from app.web import httperrors, loop
-from app.web.balance import Balance
-from app.web.connection import DRAINED, LINGER_S, SMALL, WHOLE_S, Connection, lacks
-from app.web.connections import Connections
-from app.web.loop import Loop
+from app.web.server import http_errors, loop
+from app.web.server.balance import Balance
+from app.web.server.connection import DRAINED, LINGER_S, SMALL, WHOLE_S, Connection, lacks
+from app.web.server.connections import Connections
+from app.web.server.loop import Loop
 
 _TICK_S = 1.0
 _STOPPING_TICK_S = 0.05
@@ -78,7 +78,7 @@ class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def handle_error(self, request: Any, sock: socket.socket, sender: Any, error: BaseException) -> None:
         """Log what gunicorn logs, and answer as the application does."""
-        super().handle_error(request, httperrors.Answering(sock, error), sender, error)
+        super().handle_error(request, http_errors.Answering(sock, error), sender, error)
 
     def run(self) -> None:
         """Accept and serve until told to end, then finish what is under way."""

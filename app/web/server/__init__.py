@@ -1,0 +1,1 @@
+"""The HTTP server: gunicorn's worker with an event loop in front of its threads."""

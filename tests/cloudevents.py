@@ -13,7 +13,7 @@ from app.sources.kinds import Request
 from app.sources.kinds.cloudevents import KIND
 from app.sources.kinds.read import read
 from app.web.factory import add_routes
-from app.web.receiver import Receipt
+from app.web.webhooks.receiver import Receipt
 
 TOKEN = "a token for the lamps"
 AT = 1_794_000_000.0

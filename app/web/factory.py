@@ -4,17 +4,18 @@ from flask import Flask, Response, request
 
 from app.resources import Resources
 from app.security.vault import Vault
-from app.web import health, receive, request_metrics
+from app.web import health, request_metrics
 from app.web.api import events, idempotency, ingest, keys, priority, replays, reprioritise, requests, sources, typed
 from app.web.errors import handle_errors
 from app.web.openapi import pages
-from app.web.receiver import Receiver
 from app.web.request_metrics import measure
 from app.web.request_tracing import trace
+from app.web.webhooks import views
+from app.web.webhooks.receiver import Receiver
 from config.settings import Settings
 
 MODULES = (
-    receive,
+    views,
     health,
     request_metrics,
     pages,

@@ -7,7 +7,7 @@ from flask.globals import request_ctx
 
 from app.observability import tracing
 from app.observability.process_metrics import OTHER
-from app.web.receiver import Receiver
+from app.web.webhooks.receiver import Receiver
 
 _DOOR, _DESK = "/webhooks/", "/v1/events"
 _FIRST_ERROR, _FIRST_OF_OURS = 400, 500

@@ -9,7 +9,7 @@ import pytest
 
 from app.errors import TiercelError
 from app.resources import Resources
-from app.web.receiver import Receiver
+from app.web.webhooks.receiver import Receiver
 from config.settings import Settings
 from tests.factories import Inbox, incoming
 from tests.waiting import wait_until

@@ -25,7 +25,7 @@ from app.sources import configured
 from app.sources.kinds import KINDS
 from app.sources.kinds.kind import Outgoing
 from app.web.factory import create_app
-from app.web.keyring import KeyRing, Keys
+from app.web.webhooks.vendor_keys import KeyRing, Keys
 from config.settings import Settings
 from tests.factories import Inbox, incoming
 from tests.waiting import wait_until
@@ -428,24 +428,24 @@ def test_a_key_ring_is_bounded_and_a_host_that_is_away_is_not_asked_at_once_agai
     assert not ring.get(["/prod/keys/pub-key-a.pem"]).complete
     assert not ring.get(["/prod/keys/pub-key-b.pem"]).complete
     ring.close()
-    from app.web import keyring  # noqa: PLC0415  # its private parts
+    from app.web.webhooks import vendor_keys  # noqa: PLC0415  # its private parts
 
-    for number in range(keyring._MOST_KEYS + 5):
-        ring._put(f"/{number}", keyring._Entry(pem(key), time.monotonic()))
-    for number in range(keyring._MOST_ABSENT + 5):
-        ring._put(f"/{number}", keyring._Entry(None, time.monotonic()))
-    assert (len(ring._keys), len(ring._absent)) == (keyring._MOST_KEYS, keyring._MOST_ABSENT)
+    for number in range(vendor_keys._MOST_KEYS + 5):
+        ring._put(f"/{number}", vendor_keys._Entry(pem(key), time.monotonic()))
+    for number in range(vendor_keys._MOST_ABSENT + 5):
+        ring._put(f"/{number}", vendor_keys._Entry(None, time.monotonic()))
+    assert (len(ring._keys), len(ring._absent)) == (vendor_keys._MOST_KEYS, vendor_keys._MOST_ABSENT)
 
 
 def test_a_key_in_use_is_renewed_and_one_past_its_day_is_forgotten(host: Host, key: RSAPrivateKey) -> None:
-    from app.web import keyring  # noqa: PLC0415  # its private parts
+    from app.web.webhooks import vendor_keys  # noqa: PLC0415  # its private parts
 
     ring = KeyRing(host.url, wait_s=5)
-    ring._put("/old", keyring._Entry(pem(key), time.monotonic() - keyring._KEEP_S - 1))
+    ring._put("/old", vendor_keys._Entry(pem(key), time.monotonic() - vendor_keys._KEEP_S - 1))
     assert ring.get(["/old"]).found == {}
     host.answers["/used"] = (200, pem(key))
     host.held.clear()
-    ring._put("/used", keyring._Entry(pem(key), time.monotonic() - keyring._RENEW_S - 1))
+    ring._put("/used", vendor_keys._Entry(pem(key), time.monotonic() - vendor_keys._RENEW_S - 1))
     assert ring.get(["/used"]).found == {"/used": pem(key)}
     host.held.set()
     ring.close()

@@ -12,8 +12,8 @@ from app.errors import Permanent, Unavailable
 from app.inbox.prepare import NewEvent
 from app.inbox.store import Kept, Stored
 from app.models import Lane, Status
-from app.web.groupcommit import GroupCommit
-from app.web.watchdog import Watchdog
+from app.web.webhooks.db_watchdog import Watchdog
+from app.web.webhooks.group_commit import GroupCommit
 from tests.factories import Inbox, incoming
 from tests.waiting import wait_until
 

@@ -10,7 +10,7 @@ from app.messaging.pointer import Dispatch, Pointer
 from app.messaging.publisher import Publisher
 from app.models import Lane
 from app.resources import Resources
-from app.web.outbox import Outbox
+from app.web.webhooks.outbox import Outbox
 from config.settings import Settings
 from tests.factories import Inbox, incoming
 from tests.proxied import Proxied, proxied
@@ -195,7 +195,7 @@ def test_sending_reads_nothing(
 def test_an_outbox_that_is_full_leaves_events_to_the_dispatcher(
     inbox: Inbox, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.web.outbox._BOUND", 1)
+    monkeypatch.setattr("app.web.webhooks.outbox._BOUND", 1)
     held = threading.Event()
     publish = resources.publisher.publish
     monkeypatch.setattr(resources.publisher, "publish", lambda dispatches: (held.wait(), publish(dispatches))[1])

@@ -13,7 +13,7 @@ from app.priority.stored.live import LivePolicies
 from app.priority.stored.shadow import Shadow
 from app.sources.kinds import Request
 from app.web.factory import create_app
-from app.web.receiver import Receiver
+from app.web.webhooks.receiver import Receiver
 from config.settings import Settings
 from tests.factories import Inbox, incoming
 from tests.integration.test_door import body, signed

@@ -20,8 +20,8 @@ from app.models import Lane, Status
 from app.sources.kinds import Request
 from app.sources.kinds.cloudevents import KIND
 from app.sources.kinds.kind import Hello
-from app.web import receive
 from app.web.errors import problem, status_of
+from app.web.webhooks import views
 from tests.cloudevents import AT, BATCH, TOKEN, binary, posted, routes, structured
 
 
@@ -41,9 +41,9 @@ def stored(kept: Kept) -> Stored:
 
 def test_what_is_kept_but_not_processed_yet_is_202() -> None:
     """Hooks 2.2: an accepted delivery that isn't processed yet MUST be answered 202; 200 MUST have a Content-Type."""
-    assert receive.answer_event(stored(Kept.NEW), KIND.accepted_status).status_code == 202
+    assert views.answer_event(stored(Kept.NEW), KIND.accepted_status).status_code == 202
     assert posted(b"[]", {"content-type": BATCH})[0].status_code == 202
-    known = receive.answer_event(stored(Kept.DUPLICATE), KIND.accepted_status)
+    known = views.answer_event(stored(Kept.DUPLICATE), KIND.accepted_status)
     assert (known.status_code, known.content_type) == (200, "application/json")
 
 

@@ -15,9 +15,9 @@ import pytest
 from app.inbox.prepare import NewEvent
 from app.inbox.store import Kept, Stored
 from app.models import Lane, Status
-from app.web.groupcommit import GroupCommit
 from app.web.server import loop
 from app.web.server.loop import Loop
+from app.web.webhooks.group_commit import GroupCommit
 from tests.waiting import wait_until
 
 

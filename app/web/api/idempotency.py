@@ -12,7 +12,7 @@ from app.db.engine import transaction
 from app.errors import FieldInvalid, TiercelError
 from app.security import idempotency
 from app.security.idempotency import Answer, Asked
-from app.web.receive import read_body, receiver
+from app.web.webhooks.views import read_body, receiver
 
 HEADER = "Idempotency-Key"
 OWN = "desk_events.post_event"

@@ -18,7 +18,7 @@ from app.sources.kinds import Request, fields, standard
 from app.web.api import auth, idempotency, params
 from app.web.openapi import schemas
 from app.web.openapi.described import described
-from app.web.receive import answer_event, read_body, receiver
+from app.web.webhooks.views import answer_event, read_body, receiver
 
 blueprint = Blueprint("desk_events", __name__, url_prefix="/v1")
 blueprint.before_request(auth.check_key)

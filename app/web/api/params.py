@@ -13,7 +13,7 @@ from flask import Response, request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from app.errors import BodyMalformed, FieldInvalid
-from app.web.receive import read_body
+from app.web.webhooks.views import read_body
 
 MOST = 1_000
 Given = TypeVar("Given", bound=BaseModel)

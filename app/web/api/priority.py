@@ -21,7 +21,7 @@ from app.priority.stored.versions import Stored
 from app.web.api import auth, params
 from app.web.openapi import schemas
 from app.web.openapi.described import described
-from app.web.receive import read_body, receiver
+from app.web.webhooks.views import read_body, receiver
 
 blueprint = Blueprint("priority", __name__, url_prefix="/v1/priority")
 _NOTE_CHARS = 500

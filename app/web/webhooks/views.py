@@ -21,7 +21,7 @@ from app.sources.kinds import Request
 from app.sources.kinds.kind import Hello
 from app.web.openapi import schemas
 from app.web.openapi.described import described
-from app.web.receiver import Receiver
+from app.web.webhooks.receiver import Receiver
 
 blueprint = Blueprint("receive", __name__)
 

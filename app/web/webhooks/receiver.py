@@ -24,13 +24,13 @@ from app.resources import Resources
 from app.security.vault import Vault
 from app.sources.configured import Endpoint
 from app.sources.kinds import Request
-from app.web.endpointcache import EndpointCache
-from app.web.groupcommit import GroupCommit
-from app.web.keyring import KeyRing
 from app.web.limits.door import DoorLimits
-from app.web.outbox import Outbox
 from app.web.server import loop
-from app.web.watchdog import Watchdog
+from app.web.webhooks.db_watchdog import Watchdog
+from app.web.webhooks.group_commit import GroupCommit
+from app.web.webhooks.outbox import Outbox
+from app.web.webhooks.source_cache import EndpointCache
+from app.web.webhooks.vendor_keys import KeyRing
 
 _FEW = 10
 """Events of a request that are stored with those of single ones; 50 take PostgreSQL some 10 ms."""

@@ -1,0 +1,1 @@
+"""The webhook endpoint: receive, verify, map, store, publish."""

@@ -19,8 +19,8 @@ from app.models import Lane
 from app.sources.configured import Endpoint, Limit
 from app.sources.kinds import KINDS
 from app.sources.kinds.kind import Config
-from app.web.limits.door import DoorLimits
-from app.web.limits.refusals import RateLimited
+from app.web.webhooks.limits.admission import DoorLimits
+from app.web.webhooks.limits.refusals import RateLimited
 from config.settings import load_settings
 
 _COUNT = 200_000

@@ -31,13 +31,13 @@ from app.privacy.sender_requests import RequestUnknown
 from app.security.api_keys import KeyInvalid, KeyUnknown, ScopeMissing
 from app.security.idempotency import IdempotencyKeyInUse, IdempotencyKeyReused
 from app.web.api.sources import SourceChanged
-from app.web.limits.refusals import RateLimited
 from app.web.server.http_errors import (
     ExpectationUnsupported,
     HeadersTooLarge,
     RequestLineTooLong,
     TransferCodingUnsupported,
 )
+from app.web.webhooks.limits.refusals import RateLimited
 
 _LOG = structlog.get_logger()
 RETRY_AFTER_S = 2

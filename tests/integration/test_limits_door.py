@@ -24,7 +24,7 @@ from app.sources import configured
 from app.sources.configured import Limit
 from app.sources.kinds import KINDS
 from app.web.factory import create_app
-from app.web.limits.refusals import QuotaExceeded, RateLimited
+from app.web.webhooks.limits.refusals import QuotaExceeded, RateLimited
 from config.settings import Settings
 from tests.acceptance.test_broken import frozen
 from tests.factories import Inbox, incoming, whsec

@@ -11,9 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from app.web.limits.buckets import Bucket, Grant, LocalBuckets
-from app.web.limits.leases import Leases
-from app.web.limits.shared import SharedBuckets
+from app.web.webhooks.limits.leases import Leases
+from app.web.webhooks.limits.redis_buckets import SharedBuckets
+from app.web.webhooks.limits.token_bucket import Bucket, Grant, LocalBuckets
 from config.settings import Settings
 from tests.acceptance.test_broken import frozen
 from tests.waiting import wait_until

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.web.limits.address import client, networks, slot
+from app.web.webhooks.limits.client_address import client, networks, slot
 from config.settings import SettingsInvalid, load_settings
 
 PROXIES = networks("10.0.0.0/8, 2001:db8:1::/48,192.0.2.1")

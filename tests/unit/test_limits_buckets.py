@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.web.limits.buckets import Bucket, LocalBuckets
+from app.web.webhooks.limits.token_bucket import Bucket, LocalBuckets
 
 rates = st.floats(0.1, 1000)
 bursts = st.integers(1, 1000)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.web.limits.memory import used
+from app.web.webhooks.limits.memory import used
 
 MACHINE = "MemTotal:       1000 kB\nMemFree:         100 kB\nMemAvailable:    400 kB\n"
 

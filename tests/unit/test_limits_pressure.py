@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.models import Lane
-from app.web.limits.pressure import Signals, Thresholds, factor, step
+from app.web.webhooks.limits.pressure import Signals, Thresholds, factor, step
 from config.settings import Settings
 
 SETTINGS = Settings(

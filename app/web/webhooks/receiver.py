@@ -24,10 +24,10 @@ from app.resources import Resources
 from app.security.vault import Vault
 from app.sources.configured import Endpoint
 from app.sources.kinds import Request
-from app.web.limits.door import DoorLimits
 from app.web.server import loop
 from app.web.webhooks.db_watchdog import Watchdog
 from app.web.webhooks.group_commit import GroupCommit
+from app.web.webhooks.limits.admission import DoorLimits
 from app.web.webhooks.outbox import Outbox
 from app.web.webhooks.source_cache import EndpointCache
 from app.web.webhooks.vendor_keys import KeyRing

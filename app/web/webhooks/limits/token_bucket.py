@@ -1,6 +1,6 @@
 """Owns the token bucket: what one is, and its arithmetic in this process. The time is passed in.
 
-``app/web/limits/shared.py`` does the same arithmetic in Redis; a test holds the two together.
+``app/web/webhooks/limits/redis_buckets.py`` does the same arithmetic in Redis; a test holds the two together.
 """
 
 import math

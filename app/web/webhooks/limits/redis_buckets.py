@@ -11,7 +11,7 @@ import structlog
 from redis import Redis
 from redis.exceptions import RedisError
 
-from app.web.limits.buckets import ALMOST, Bucket, Grant, LocalBuckets
+from app.web.webhooks.limits.token_bucket import ALMOST, Bucket, Grant, LocalBuckets
 
 _LOG = structlog.get_logger()
 _TIMEOUT_S = 0.1

@@ -20,11 +20,16 @@ from app.inbox.read import Pulse
 from app.models import Lane
 from app.observability.process_metrics import COMMIT
 from app.sources.configured import Endpoint
-from app.web.limits import address, memory, pressure
-from app.web.limits.buckets import Bucket, LocalBuckets
-from app.web.limits.leases import Leases
-from app.web.limits.refusals import AbnormalUsageDetected, QuotaExceeded, RateLimited, TemporaryReducedCapacity
-from app.web.limits.shared import SharedBuckets
+from app.web.webhooks.limits import client_address, memory, pressure
+from app.web.webhooks.limits.leases import Leases
+from app.web.webhooks.limits.redis_buckets import SharedBuckets
+from app.web.webhooks.limits.refusals import (
+    AbnormalUsageDetected,
+    QuotaExceeded,
+    RateLimited,
+    TemporaryReducedCapacity,
+)
+from app.web.webhooks.limits.token_bucket import Bucket, LocalBuckets
 from config.settings import Settings
 
 _LOG = structlog.get_logger()
@@ -46,7 +51,7 @@ class DoorLimits:
         self._lanes = lanes
         self._shared = SharedBuckets(settings.redis_url, processes=settings.web_processes)
         self._leases = Leases(self._shared)
-        self._proxies = address.networks(settings.trusted_proxies)
+        self._proxies = client_address.networks(settings.trusted_proxies)
         self._address_rule = settings.address_failures_per_s, float(settings.address_failures_burst)
         per_s = settings.failures_per_s
         self._all_failures = [Bucket("all-failures", "all", per_s, per_s * _ALL_BURST_S)]
@@ -97,7 +102,7 @@ class DoorLimits:
         Raises:
             AbnormalUsageDetected: too many of this address, or of all together.
         """
-        slot = address.slot(address.client(environ, self._proxies))
+        slot = client_address.slot(client_address.client(environ, self._proxies))
         asked = [Bucket("address", f"tiercel:failures:{slot}", *self._address_rule)]
         refusal = self._leases.spend(slot, 1, lambda: asked)
         if refusal is None:
@@ -116,7 +121,7 @@ class DoorLimits:
         Raises:
             AbnormalUsageDetected: it was.
         """
-        slot = address.slot(address.client(environ, self._proxies))
+        slot = client_address.slot(client_address.client(environ, self._proxies))
         refusal = self._leases.closed(slot)
         if refusal is not None:
             raise AbnormalUsageDetected(refusal, [refusal.by] if refusal.by else [])

@@ -10,9 +10,9 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from app.web.limits.buckets import Bucket, Grant
-from app.web.limits.shared import SharedBuckets
 from app.web.server import loop
+from app.web.webhooks.limits.redis_buckets import SharedBuckets
+from app.web.webhooks.limits.token_bucket import Bucket, Grant
 
 _LEASE_S = 0.1
 _ASK_AGAIN_S = 0.1

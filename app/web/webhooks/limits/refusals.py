@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.errors import Rejected
-from app.web.limits.buckets import Bucket, Grant
+from app.web.webhooks.limits.token_bucket import Bucket, Grant
 
 
 @dataclass(frozen=True, slots=True)

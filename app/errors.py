@@ -1,6 +1,6 @@
 """Owns the error tree: Rejected (the sender's fault), Transient (retry), Permanent (dead).
 
-Two tables act on it and nothing else does: ``app.web.errors`` (error -> HTTP status) and ``tasks.policy``
+Two tables act on it and nothing else does: ``app.web.errors`` (error -> HTTP status) and ``tasks.retry_policy``
 (error, attempt -> retry or dead). An exception's docstring is its default message.
 """
 

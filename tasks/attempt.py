@@ -31,8 +31,8 @@ from app.models import Outcome
 from app.observability import tracing
 from app.observability.process_metrics import ATTEMPTS, named
 from app.resources import Resources
-from tasks.policy import Dead, RetryPolicy
-from tasks.trace import trace_of
+from tasks.error_fingerprint import trace_of
+from tasks.retry_policy import Dead, RetryPolicy
 
 if TYPE_CHECKING:
     from app.observability.tracing.scopes import Work

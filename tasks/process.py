@@ -19,7 +19,7 @@ from app.models import Lane
 from app.observability import tracing
 from app.resources import Resources
 from tasks.attempt import attempt, attempt_batch, held
-from tasks.pace import Pace
+from tasks.batch_size import Pace
 
 _LOG = structlog.get_logger()
 _Found = tuple[Pointer, Waiting]

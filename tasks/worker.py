@@ -23,8 +23,8 @@ from config.logs import configure_logs
 from config.settings import Settings, settings
 from config.share import share_by_niceness
 from tasks import housekeeping
-from tasks.consumer import ShowPulse
-from tasks.pace import Pace
+from tasks.batch_size import Pace
+from tasks.celery_steps import ShowPulse
 from tasks.process import process_pointers
 
 _LOG = structlog.get_logger()
@@ -76,7 +76,7 @@ def celery_configuration(settings: Settings) -> dict[str, Any]:
         "task_send_sent_event": False,
         "control_queue_durable": True,
         "control_queue_exclusive": False,
-        "worker_consumer": "tasks.consumer:SoonBack",
+        "worker_consumer": "tasks.celery_steps:SoonBack",
         "beat_scheduler": "tasks.beat:LeadingScheduler",
         "beat_schedule": {
             "purge": {"task": PURGE, "schedule": _PURGE_EVERY_S},

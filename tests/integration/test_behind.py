@@ -13,7 +13,7 @@ from app.inbox.claim import Behind
 from app.messaging.pointer import Pointer
 from app.models import Lane, Outcome, Price
 from app.resources import Resources
-from tasks.pace import Pace
+from tasks.batch_size import Pace
 from tasks.process import process, process_pointers
 from tests.factories import Inbox, incoming
 

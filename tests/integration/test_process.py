@@ -25,7 +25,7 @@ from app.inbox.claim import Claim, claim
 from app.messaging.pointer import Pointer
 from app.models import Event, Outcome, Price, Status
 from app.resources import Resources
-from tasks.pace import Pace
+from tasks.batch_size import Pace
 from tasks.process import process, process_pointers
 from tests.factories import Inbox, incoming
 from tests.waiting import wait_until

@@ -4,7 +4,7 @@ from app.errors import BodyMalformed, Busy, Permanent, Transient
 from app.handlers import handler_for
 from app.handlers.registry import Retries
 from config.settings import Settings
-from tasks.policy import RETRY_AFTER_AT_MOST_S, Dead, Retry, RetryPolicy
+from tasks.retry_policy import RETRY_AFTER_AT_MOST_S, Dead, Retry, RetryPolicy
 
 POLICY = RetryPolicy(max_attempts=3, base_s=1.0, cap_s=5.0)
 

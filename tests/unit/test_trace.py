@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 
-from tasks.trace import Trace, trace_of
+from tasks.error_fingerprint import Trace, trace_of
 
 
 def raised(call: Callable[[], object]) -> Trace:

@@ -9,7 +9,6 @@ import socket
 import struct
 import sys
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +47,9 @@ worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108
 def on_starting(server: Any) -> None:  # noqa: ARG001  # gunicorn's signature
     """Load the receiver's code once, for its processes to share."""
     load_lean()
-    import_module("app.web.factory")
-    import_module("app.tracing").load()
+    from app.observability import tracing  # noqa: PLC0415  # the same
+
+    tracing.load()
     settle()
 
 

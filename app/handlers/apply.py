@@ -45,7 +45,7 @@ class Fenced:
     attempts: int
     """Including this one; 0 in a batch."""
     traced: dict[str, Any] | None = None
-    """What its spans are to tell, where it is sampled (app/tracing)."""
+    """What its spans are to tell, where it is sampled (app/observability/tracing)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Owns what becomes of the requests that senders make: a grace period or a person's word, then the deed, its record.
 
-To leave disables the source; to erase erases (``app/privacy/erase.py``); to list is left to a person, who is shown what
-there is. A request that would erase a whole source is carried out without a person only where the source's options
-name the same shop: one app's secret may sign for many.
+To leave disables the source; to erase erases (``app/privacy/erase.py``); to list is left to a person, who is shown
+what there is. A request that would erase a whole source is carried out without a person only where the source's
+options name the same shop: one app's secret may sign for many.
 """
 
 import uuid

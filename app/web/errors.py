@@ -1,10 +1,7 @@
-"""Owns the table error -> HTTP status, and the one form that every error has: problem+json (RFC 9457)."""
+"""The table error -> HTTP status: which problem (RFC 9457) each of our errors is."""
 
-import re
-
-import orjson
 import structlog
-from flask import Flask, Response, g, has_app_context
+from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from app.errors import (
@@ -31,6 +28,7 @@ from app.privacy.sender_requests import RequestUnknown
 from app.security.api_keys import KeyInvalid, KeyUnknown, ScopeMissing
 from app.security.idempotency import IdempotencyKeyInUse, IdempotencyKeyReused
 from app.web.api.sources import SourceChanged
+from app.web.problem import problem
 from app.web.server.http_errors import (
     ExpectationUnsupported,
     HeadersTooLarge,
@@ -40,7 +38,6 @@ from app.web.server.http_errors import (
 from app.web.webhooks.limits.refusals import RateLimited
 
 _LOG = structlog.get_logger()
-RETRY_AFTER_S = 2
 
 # The first class that fits decides.
 STATUSES: dict[type[TiercelError], int] = {
@@ -83,21 +80,6 @@ STATUSES: dict[type[TiercelError], int] = {
 def status_of(error: TiercelError) -> int:
     """Return the HTTP status for one of our errors."""
     return next((status for kind, status in STATUSES.items() if isinstance(error, kind)), 500)
-
-
-def problem(status: int, name: str, detail: str) -> Response:
-    """Return a problem+json answer; ``name`` is the error's, in words."""
-    slug = re.sub(r"(?<!^)(?=[A-Z])", "-", name).lower()
-    if has_app_context():
-        g.problem = slug  # the reason under which the answer is counted
-    title = slug.replace("-", " ").capitalize()
-    body = {"type": f"/docs/problems#{slug}", "title": title, "status": status, "detail": detail}
-    response = Response(orjson.dumps(body), status, content_type="application/problem+json")
-    if status in {429, 503}:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
-    if status == 401:  # noqa: PLR2004  # RFC 9110, 11.6.1
-        response.headers["WWW-Authenticate"] = "Bearer" if name == "KeyInvalid" else "Signature"
-    return response
 
 
 def _refusal(error: RateLimited) -> Response:

@@ -7,7 +7,7 @@ from redis.exceptions import RedisError
 from app.errors import Unavailable
 from app.web.openapi import schemas
 from app.web.openapi.described import described
-from app.web.webhooks.views import receiver
+from app.web.webhooks.receiver import receiver
 
 blueprint = Blueprint("health", __name__)
 

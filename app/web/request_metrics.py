@@ -17,8 +17,7 @@ from app.observability import process_metrics
 from app.reporting import prometheus
 from app.security import api_keys
 from app.web.openapi.described import described
-from app.web.webhooks.receiver import Receiver
-from app.web.webhooks.views import receiver
+from app.web.webhooks.receiver import Receiver, receiver
 
 blueprint = Blueprint("measured", __name__)
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

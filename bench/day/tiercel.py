@@ -1,9 +1,9 @@
 """Owns Tiercel in the simulated day: its own policy and refill, around a model of its queues and worker processes.
 
-Real: the lane, priority and score (``app.lanes``), whose turn it is and what goes before what (``app.dispatcher.refill``,
-``app.dispatcher.fair_queueing``), when a lane is open, windows and steps (the constants of ``app.dispatcher.loop``). Modelled: RabbitMQ's
-queues as heaps by priority, the Procfile's processes under the kernel's fair sharing by niceness, and PostgreSQL
-(``backlog``).
+Real: the lane, priority and score (``app.priority``), whose turn it is and what goes before what
+(``app.dispatcher.refill``, ``app.dispatcher.fair_queueing``), when a lane is open, windows and steps (the constants of
+``app.dispatcher.loop``). Modelled: RabbitMQ's queues as heaps by priority, the Procfile's processes under the kernel's
+fair sharing by niceness, and PostgreSQL (``backlog``).
 """
 
 import heapq

@@ -20,7 +20,8 @@ from app.models import Lane, Status
 from app.sources.kinds import Request
 from app.sources.kinds.cloudevents import KIND
 from app.sources.kinds.kind import Hello
-from app.web.errors import problem, status_of
+from app.web.errors import status_of
+from app.web.problem import problem
 from app.web.webhooks import views
 from tests.cloudevents import AT, BATCH, TOKEN, binary, posted, routes, structured
 

@@ -23,7 +23,7 @@ from app.observability.process_metrics import MEASURES
 from app.reporting.prometheus import FAMILIES
 from app.sources.kinds import KINDS
 from app.sources.kinds.kind import Config
-from app.web.errors import problem
+from app.web.problem import problem
 from config.settings import Settings
 
 ROOT = Path(__file__).parents[2]

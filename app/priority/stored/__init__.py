@@ -1,4 +1,4 @@
 """Owns the priority policies as they are kept: versions, history, the one that is live, shadows and backtests.
 
-What a policy says is ``app.lanes``'s; here nothing decides about an event.
+What a policy says is ``app.priority``'s; here nothing decides about an event.
 """

@@ -1,8 +1,8 @@
 """Owns the kind ``adobe-io``: Adobe Commerce and Magento through Adobe I/O Events.
 
 Adobe's keys sign for every customer of Adobe's, so who an event is for (``recipientclientid``) is checked as strictly
-as its signature. Keys come in with the request, fetched by ``app.web.webhooks.vendor_keys`` from one fixed host. Source:
-developer.adobe.com/events, "Signature verification"; names: ``app/sources/kinds/adobe_events.py``.
+as its signature. Keys come in with the request, fetched by ``app.web.webhooks.vendor_keys`` from one fixed host.
+Source: developer.adobe.com/events, "Signature verification"; names: ``app/sources/kinds/adobe_events.py``.
 """
 
 import re

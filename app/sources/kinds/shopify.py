@@ -1,8 +1,8 @@
 """The kind ``shopify``: Shopify's HTTPS webhooks, signed with the app's client secret.
 
 Only the body is signed. Topic, shop, time and ids stand in headers, so each of them is held against the body: what
-deletes or erases must look like it (``app/sources/kinds/shopify_bodies.py``), and a body that was seen is known again under
-other headers. Source: shopify.dev, "Deliver webhooks through HTTPS".
+deletes or erases must look like it (``app/sources/kinds/shopify_bodies.py``), and a body that was seen is known again
+under other headers. Source: shopify.dev, "Deliver webhooks through HTTPS".
 """
 
 import base64

@@ -14,7 +14,7 @@ from app.security import api_keys
 from app.security.audit import acting
 from app.web.api import idempotency
 from app.web.openapi import described
-from app.web.webhooks.views import receiver
+from app.web.webhooks.receiver import receiver
 
 _LOOKS = {"GET", "HEAD", "OPTIONS"}
 

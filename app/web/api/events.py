@@ -13,7 +13,7 @@ from app.security.audit import Action
 from app.web.api import auth, forms, params
 from app.web.openapi import schemas
 from app.web.openapi.described import described
-from app.web.webhooks.views import receiver
+from app.web.webhooks.receiver import receiver
 
 blueprint = Blueprint("desk", __name__, url_prefix="/v1")
 

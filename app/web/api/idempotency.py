@@ -12,7 +12,8 @@ from app.db.engine import transaction
 from app.errors import FieldInvalid, TiercelError
 from app.security import idempotency
 from app.security.idempotency import Answer, Asked
-from app.web.webhooks.views import read_body, receiver
+from app.web.body import read_body
+from app.web.webhooks.receiver import receiver
 
 HEADER = "Idempotency-Key"
 OWN = "desk_events.post_event"

@@ -16,9 +16,11 @@ from app.sources import configured
 from app.sources.configured import FIRST_PARTY, Endpoint
 from app.sources.kinds import Request, fields, standard
 from app.web.api import auth, idempotency, params
+from app.web.body import read_body
 from app.web.openapi import schemas
 from app.web.openapi.described import described
-from app.web.webhooks.views import answer_event, read_body, receiver
+from app.web.webhooks.receiver import receiver
+from app.web.webhooks.views import answer_event
 
 blueprint = Blueprint("desk_events", __name__, url_prefix="/v1")
 blueprint.before_request(auth.check_key)

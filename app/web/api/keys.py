@@ -17,7 +17,7 @@ from app.web.api import auth, params
 from app.web.api.params import Body, Instant, Moment, Query, Text
 from app.web.openapi import schemas
 from app.web.openapi.described import described
-from app.web.webhooks.views import receiver
+from app.web.webhooks.receiver import receiver
 
 blueprint = Blueprint("desk_keys", __name__, url_prefix="/v1")
 blueprint.before_request(auth.check_key)

@@ -4,7 +4,6 @@ import base64
 import binascii
 import re
 import uuid
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -13,7 +12,7 @@ from flask import Response, request
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from app.errors import BodyMalformed, FieldInvalid
-from app.web.webhooks.views import read_body
+from app.web.body import read_body
 
 MOST = 1_000
 Given = TypeVar("Given", bound=BaseModel)
@@ -164,13 +163,6 @@ def position(given: str | None, *types: type) -> list[Any] | None:
 
 def _fits(part: object) -> bool:
     return "\x00" not in part if isinstance(part, str) else not isinstance(part, int) or abs(part) < 2**31
-
-
-def not_null(form: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a field's JSON schema without null: where a thing that isn't there is how null is said."""
-    plain = {key: value for key, value in form.items() if key not in {"title", "default", "description"}}
-    options = [option for option in plain.get("anyOf", []) if option != {"type": "null"}]
-    return options[0] if len(options) == 1 else plain
 
 
 _ROW_ID = re.compile(r"[1-9][0-9]{0,9}")

@@ -19,9 +19,10 @@ from app.priority.stored import serializers, subject, versions
 from app.priority.stored.subject import Subject
 from app.priority.stored.versions import Stored
 from app.web.api import auth, params
+from app.web.body import read_body
 from app.web.openapi import schemas
 from app.web.openapi.described import described
-from app.web.webhooks.views import read_body, receiver
+from app.web.webhooks.receiver import receiver
 
 blueprint = Blueprint("priority", __name__, url_prefix="/v1/priority")
 _NOTE_CHARS = 500

@@ -17,7 +17,8 @@ from app.web.api.forms import EventFilterForm
 from app.web.api.params import Whole
 from app.web.openapi import schemas
 from app.web.openapi.described import described
-from app.web.webhooks.views import receiver
+from app.web.openapi.document import not_null
+from app.web.webhooks.receiver import receiver
 
 blueprint = Blueprint("replays", __name__, url_prefix="/v1")
 blueprint.before_request(auth.check_key)
@@ -26,9 +27,7 @@ _FILTER = {
     "type": "object",
     "minProperties": 1,
     "additionalProperties": False,
-    "properties": {
-        name: params.not_null(form) for name, form in EventFilterForm.model_json_schema()["properties"].items()
-    },
+    "properties": {name: not_null(form) for name, form in EventFilterForm.model_json_schema()["properties"].items()},
 }
 """The names of a list's parameters, and at least one: none would mean every event there is."""
 

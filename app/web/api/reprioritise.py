@@ -17,7 +17,7 @@ from app.web.api import auth, events, params
 from app.web.api.params import Body, Instant, Text, Whole
 from app.web.openapi import schemas
 from app.web.openapi.described import described
-from app.web.webhooks.views import receiver
+from app.web.webhooks.receiver import receiver
 
 MOST = 50_000
 """Events that one request moves: it has to end in seconds."""

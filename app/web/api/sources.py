@@ -18,7 +18,7 @@ from app.web.api import auth, params
 from app.web.api.params import Body, Query, Text, Whole
 from app.web.openapi import schemas
 from app.web.openapi.described import described
-from app.web.webhooks.views import receiver
+from app.web.webhooks.receiver import receiver
 
 blueprint = Blueprint("desk_sources", __name__, url_prefix="/v1")
 blueprint.before_request(auth.check_key)

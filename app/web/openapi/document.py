@@ -9,7 +9,6 @@ from pydantic import BaseModel
 from werkzeug.routing import Rule
 
 from app.models import Scope
-from app.web.api import params
 from app.web.openapi import described
 from app.web.openapi import schemas as shapes
 from app.web.openapi.described import Described
@@ -140,7 +139,7 @@ def _query(model: type[BaseModel] | None, schemas: dict[str, Any]) -> list[dict[
     schemas.update(schema.pop("$defs", {}))
     found = []
     for name, form in schema["properties"].items():
-        entry = {"name": name, "in": "query", "required": False, "schema": params.not_null(form)}
+        entry = {"name": name, "in": "query", "required": False, "schema": not_null(form)}
         found.append(entry | ({"description": form["description"]} if "description" in form else {}))
     return found
 
@@ -170,3 +169,10 @@ def _form(form: Any, schemas: dict[str, Any]) -> dict[str, Any]:
         schemas.update(schema.pop("$defs", {}))
         schemas[form.__name__] = schema
     return {"$ref": _REF.format(model=form.__name__)}
+
+
+def not_null(form: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a field's JSON schema without null: where a thing that isn't there is how null is said."""
+    plain = {key: value for key, value in form.items() if key not in {"title", "default", "description"}}
+    options = [option for option in plain.get("anyOf", []) if option != {"type": "null"}]
+    return options[0] if len(options) == 1 else plain

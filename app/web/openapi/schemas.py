@@ -1,4 +1,4 @@
-"""Owns the forms of the desk's answers, for the OpenAPI document; ``app.reporting.serializers`` makes them, the tests compare both."""
+"""Schemas of the admin API's answers, for the OpenAPI document; ``app.reporting.serializers`` makes the answers."""
 
 from datetime import datetime
 from functools import cache

@@ -63,14 +63,14 @@ def answer(status: int, found: BaseException) -> bytes:
     Its detail says what was found, which is the sender's own; of an error of ours it says nothing.
     """
     # All that this loads is only for a process that serves, and that has it already.
-    from app.web.errors import problem, status_of  # noqa: PLC0415
+    from app.web.problem import problem  # noqa: PLC0415
 
     kind = _BY_STATUS.get(status, RequestMalformed if status < HTTPStatus.INTERNAL_SERVER_ERROR else None)
     if kind is None:
         response = problem(500, "InternalError", "This is our fault and has been logged.")
     else:
-        error = kind()
-        response = problem(status_of(error), kind.__name__, f"{error} {found}"[:_MOST_DETAIL])
+        known = status if status in _BY_STATUS else int(HTTPStatus.BAD_REQUEST)
+        response = problem(known, kind.__name__, f"{kind()} {found}"[:_MOST_DETAIL])
     body = response.get_data() + b"\n"
     head = (
         f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}",

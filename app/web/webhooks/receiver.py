@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
+from flask import current_app
 from sqlalchemy import Engine
 
 from app.db.engine import make_engine
@@ -46,6 +47,12 @@ class Receipt:
     """In the order of the request."""
     batch: bool
     """Whether the request was one of several events, be it with one in it."""
+
+
+def receiver() -> "Receiver":
+    """Return this process's receiver."""
+    found: Receiver = current_app.extensions["receiver"]
+    return found
 
 
 class Receiver:

@@ -3,33 +3,26 @@
 Also what vendors ask an endpoint before they send: ``GET`` and ``OPTIONS``, for the kinds that have a handshake.
 """
 
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
 import orjson
-from flask import Blueprint, Response, current_app, request
-from gunicorn.http.errors import ParseException
-from werkzeug.exceptions import MethodNotAllowed, RequestEntityTooLarge
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import MethodNotAllowed
 
-from app.errors import BodyMalformed, BodyTooLarge, ContentTypeUnsupported, Rejected
+from app.errors import ContentTypeUnsupported, Rejected
 from app.inbox.store import Kept, Stored
 from app.models import Outcome
 from app.sources.kinds import Request
 from app.sources.kinds.kind import Hello
+from app.web.body import read_body
 from app.web.openapi import schemas
 from app.web.openapi.described import described
-from app.web.webhooks.receiver import Receiver
+from app.web.webhooks.receiver import receiver
 
 blueprint = Blueprint("receive", __name__)
-
-
-def receiver() -> Receiver:
-    """Return this process's receiver."""
-    found: Receiver = current_app.extensions["receiver"]
-    return found
 
 
 @blueprint.post("/webhooks/<name>", provide_automatic_options=False)
@@ -79,32 +72,6 @@ def greet(name: str) -> Response:
 
 def _headers() -> dict[str, str]:
     return {header.lower(): value for header, value in request.headers.items()}
-
-
-def read_body() -> bytes:
-    """Return the body of this request; it can be asked for again.
-
-    Raises:
-        BodyTooLarge, BodyMalformed: it is too large, or broken off.
-    """
-    most = current_app.config["MAX_CONTENT_LENGTH"]
-    source = request.environ["wsgi.input"]
-    try:
-        body = request.get_data()
-        # Of what comes in chunks werkzeug reads so much, and says nothing of the rest.
-        if request.content_length is None and len(body) >= most and source.read(1):
-            raise RequestEntityTooLarge
-    except RequestEntityTooLarge:
-        # Read on for a while: a connection closed on unread bytes would be reset before the sender sees the answer.
-        with contextlib.suppress(OSError, ParseException):
-            source.read(2 * most)
-        raise BodyTooLarge(f"the body may have {most:,} bytes at most") from None
-    except (OSError, ParseException) as error:
-        # gunicorn's way to say that the chunks of a body aren't chunks, or that the sender is gone.
-        raise BodyMalformed("the body can't be read") from error
-    if len(body) < (request.content_length or 0):
-        raise BodyMalformed("the body ended early")
-    return body
 
 
 def _view(stored: Stored) -> dict[str, str | None]:

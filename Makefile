@@ -44,7 +44,7 @@ soak-routes: runtime ## beside a running `make up`: 100,000 made-up requests to 
 	$(PY) -m bench.soak.routes $(ARGS)
 
 alerts: dev ## bring about what each alert is for and see it fire: a real Prometheus over a private system (20 minutes)
-	$(PY) -m bench.alerts $(ARGS)
+	$(PY) -m bench.measure.alerts $(ARGS)
 
 faults: dev ## break everything, one thing at a time, under load: about an hour (ARGS="--count 1000 --only Redis")
 	$(PY) -m tests.faults $(ARGS)

@@ -16,15 +16,15 @@ from pathlib import Path
 from rich.console import Console
 
 from app.errors import TiercelError
-from bench.events import Stream
-from bench.figures import Results, show
-from bench.machine import describe
-from bench.parts import ceilings, drain, growth, idle, ingest, memory, sustained
-from bench.parts.sizes import QUICK, Sizes
-from bench.private import private_system
-from bench.progress import tell
-from bench.system import System
-from bench.target import NotRunning, find_target, senders
+from bench.harness.events import Stream
+from bench.harness.figures import Results, show
+from bench.harness.machine import describe
+from bench.harness.private import private_system
+from bench.harness.progress import tell
+from bench.harness.system import System
+from bench.harness.target import NotRunning, find_target, senders
+from bench.measure.parts import ceilings, drain, growth, idle, ingest, memory, sustained
+from bench.measure.parts.sizes import QUICK, Sizes
 from config.settings import tiercel_home
 from deploy.local.errors import CannotStart
 

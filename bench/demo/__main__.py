@@ -17,7 +17,7 @@ from bench.demo.ledger import doorbook, ended, ended_count, source_ids
 from bench.demo.sending import Sending
 from bench.demo.shop import WANTED
 from bench.demo.verdict import Run, checks
-from bench.target import NotRunning, Target, find_target, senders
+from bench.harness.target import NotRunning, Target, find_target, senders
 
 _POLL_S = 0.2
 _LINE_EVERY_S = 2.0

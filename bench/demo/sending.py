@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from standardwebhooks import Webhook
 
 from bench.demo.message import Flaw, Message
-from bench.target import Answer, Door, Sender, Target, new_secret
+from bench.harness.target import Answer, Door, Sender, Target, new_secret
 
 THREADS = 6
 _TRIES = 10

@@ -33,8 +33,8 @@ from app.sources.kinds.read import read
 from bench.demo.ledger import Doorbook, Ended
 from bench.demo.message import Message
 from bench.demo.sending import Sent
-from bench.reference import Accepted, EntityKey, Row, accepted, reference
-from bench.target import Sender, Target
+from bench.harness.reference import Accepted, EntityKey, Row, accepted, reference
+from bench.harness.target import Sender, Target
 
 SAMPLE = 40
 _TYPED: dict[str, type[Owned]] = {

@@ -15,12 +15,12 @@ from kombu import Connection
 from sqlalchemy import text
 
 from app.sources.kinds.kind import Config
-from bench.children import ROOT, program, running, served
-from bench.events import Stream
+from bench.harness.children import ROOT, program, running, served
+from bench.harness.events import Stream
+from bench.harness.system import depth, settle
+from bench.harness.target import NotRunning, Sender, Target
 from bench.peers.door import SECRET
 from bench.peers.shop import SCHEMA, Base
-from bench.system import depth, settle
-from bench.target import NotRunning, Sender, Target
 
 PROCESSES = 4
 """As ours has: two for high, one for medium, one for low."""

@@ -11,9 +11,9 @@ from itertools import islice
 from typing import Any
 
 from app.sources.kinds.kind import Config
-from bench.events import Stream
+from bench.harness.events import Stream
+from bench.harness.target import Sender
 from bench.peers.door import SECRET
-from bench.target import Sender
 
 _BATCH = 1000
 

@@ -23,12 +23,12 @@ from sqlalchemy import func, select
 from app.db.engine import transaction
 from app.models import Event, Outcome, Source, Status
 from app.sources.kinds import KINDS
+from bench.harness.target import NotRunning, Sender, Target, find_target, senders
 from bench.soak import leaks
 from bench.soak.bodies import to_json
 from bench.soak.call import Call, Said, call
 from bench.soak.mutants import calls
 from bench.soak.sound import SOURCES, sound
-from bench.target import NotRunning, Sender, Target, find_target, senders
 
 THREADS = 4
 _END_S = 180.0

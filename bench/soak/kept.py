@@ -23,9 +23,9 @@ from rich.markup import escape
 from sqlalchemy import text
 
 from app.db.engine import transaction
+from bench.harness.target import Answer, NotRunning, Sender, Target, find_target, senders
 from bench.soak.made import CONTENT_TYPES, body, mutations
 from bench.soak.sound import SOURCES
-from bench.target import Answer, NotRunning, Sender, Target, find_target, senders
 
 FIXTURES = Path(__file__).parents[2] / "tests" / "fixtures"
 THREADS = 4

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from random import Random
 
+from bench.harness.target import Sender, new_secret
 from bench.soak.bodies import BODIES, to_json
 from bench.soak.call import Call, Headers
 from bench.soak.sound import sound
-from bench.target import Sender, new_secret
 
 _METHODS = (b"GET", b"PUT", b"DELETE", b"PATCH", b"TRACE", b"OPTIONS", b"HEAD", b"CONNECT", b"post", b"FOO", b"P" * 30)
 _TAILS = (b"/", b"/x", b"%00", b"%ff", b"%2e%2e", b"?a=1&a=2", b"?%ff=%00", b";x=1", b"#x", b"%", b"%zz", b"/../..")

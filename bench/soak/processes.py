@@ -4,7 +4,7 @@ import statistics
 from pathlib import Path
 from typing import Self
 
-from bench.target import NotRunning
+from bench.harness.target import NotRunning
 
 _TENTH = 0.1
 _SAMPLES = 200

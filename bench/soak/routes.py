@@ -22,12 +22,12 @@ from rich.table import Table
 from app.db.engine import transaction
 from app.models import Scope
 from app.security import api_keys
+from bench.harness.target import NotRunning, Target, find_target, senders
 from bench.soak import leaks, rows
 from bench.soak.call import Said, call
 from bench.soak.processes import Watch, web_processes
 from bench.soak.routecalls import Asking, Who, calls, routes
 from bench.soak.sound import SOURCES
-from bench.target import NotRunning, Target, find_target, senders
 
 THREADS = 4
 _WARM_UP = 0.2

@@ -10,6 +10,7 @@ import pytest
 from app.db.engine import transaction
 from app.models import Scope
 from app.sources.kinds import KINDS
+from bench.harness.target import NotRunning, Target, senders
 from bench.soak import leaks, rows
 from bench.soak.bodies import to_json
 from bench.soak.call import Call, Said, call
@@ -19,7 +20,6 @@ from bench.soak.processes import Watch, pss_mb, web_processes
 from bench.soak.routecalls import Asking, Route, Who, calls, routes
 from bench.soak.routes import Report, soak
 from bench.soak.sound import SOURCES, sound
-from bench.target import NotRunning, Target, senders
 from tests.acceptance.conftest import System
 
 

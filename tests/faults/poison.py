@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from app.db.engine import transaction
 from app.models import Event, Outcome
-from bench.target import Sender, Target, senders
+from bench.harness.target import Sender, Target, senders
 from tests.faults.injections import Fault
 from tests.faults.run import Result, run
 from tests.faults.system import System

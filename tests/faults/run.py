@@ -14,7 +14,7 @@ from bench.demo.ledger import doorbook, ended, ended_count, source_ids
 from bench.demo.sending import Sending
 from bench.demo.shop import WANTED
 from bench.demo.verdict import Run, checks
-from bench.target import Target, senders
+from bench.harness.target import Target, senders
 from tests.faults.injections import Fault
 from tests.faults.system import System
 

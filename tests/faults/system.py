@@ -20,7 +20,7 @@ from sqlalchemy import make_url
 
 from app.db.engine import make_engine
 from app.security.vault import Vault
-from bench.target import Target
+from bench.harness.target import Target
 from config.settings import Settings
 from deploy.local import programs
 from deploy.local.processes import end_leftovers

@@ -8,10 +8,10 @@ from sqlalchemy import Engine, func, select, text
 from app.db.engine import transaction
 from app.models import Event, EventKey, Outcome, Status
 from app.security.vault import Vault
-from bench.events import Stream
-from bench.parts import growth
-from bench.system import System
-from bench.target import Target, senders
+from bench.harness.events import Stream
+from bench.harness.system import System
+from bench.harness.target import Target, senders
+from bench.measure.parts import growth
 from config.settings import Settings
 
 

@@ -29,7 +29,7 @@ from app.inbox.store import Kept
 from app.messaging.pointer import Pointer
 from app.models import Lane, Outcome, Status
 from app.resources import Resources
-from bench.reference import Accepted, Row, accepted, reference
+from bench.harness.reference import Accepted, Row, accepted, reference
 from config.settings import Settings
 from tasks.process import process
 from tests.factories import Inbox, incoming

@@ -9,9 +9,9 @@ from app.inbox import due
 from app.inbox.due import LaneLoad
 from app.models import Lane
 from app.resources import Resources
-from bench.day.backlog import MemoryBacklog, event_id
-from bench.day.simulate import Job
-from bench.day.trace import Arrival
+from bench.simulate.backlog import MemoryBacklog, event_id
+from bench.simulate.simulate import Job
+from bench.simulate.trace import Arrival
 from tests.factories import Inbox, incoming
 
 _SOURCES = (1, 2, 3, 4)

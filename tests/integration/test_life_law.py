@@ -28,7 +28,7 @@ from app.inbox.reprioritise import Move, NotWaiting, Wanted, reprioritise, repri
 from app.messaging.pointer import Pointer
 from app.models import Lane, Outcome, Status
 from app.resources import Resources
-from bench.reference import Accepted, Row, accepted, reference
+from bench.harness.reference import Accepted, Row, accepted, reference
 from tasks.process import process
 from tests.factories import Inbox, incoming
 

@@ -17,7 +17,7 @@ from app.events.incoming import Incoming
 from app.messaging.pointer import Pointer
 from app.models import Outcome, Status
 from app.resources import Resources
-from bench.reference import Accepted, Row, accepted, reference
+from bench.harness.reference import Accepted, Row, accepted, reference
 from config.settings import Settings
 from tasks.process import process
 from tests.factories import Inbox, incoming

@@ -13,7 +13,7 @@ import pytest
 from app.db.pipeline import _prepared
 from app.messaging.pointer import Pointer
 from app.resources import Resources
-from bench.plans import OWNED, plans, statements
+from bench.measure.plans import OWNED, plans, statements
 from tasks.process import process
 from tests.factories import Inbox, incoming
 

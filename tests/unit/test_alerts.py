@@ -13,8 +13,8 @@ import yaml
 from app.observability.process_metrics import MEASURES, Spread
 from app.reporting.kpis import OBJECTIVES_S
 from app.reporting.prometheus import FAMILIES
-from bench import alerts
-from bench.faults import FAULTS
+from bench.measure import alerts
+from bench.measure.faults import FAULTS
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "prometheus"

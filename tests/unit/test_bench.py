@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from app.sources.kinds.kind import Config
-from bench import latency, pictures
 from bench.__main__ import main as bench_main
-from bench.chart import axis, draw
-from bench.events import Stream
-from bench.figures import Bound, Figure, Results, Series, number, point, ratios, read_series
-from bench.parts import memory, sustained
-from bench.target import Sender
-from bench.volley import Load, run
+from bench.harness.events import Stream
+from bench.harness.figures import Bound, Figure, Results, Series, number, point, ratios, read_series
+from bench.harness.target import Sender
+from bench.harness.volley import Load, run
+from bench.measure import latency, pictures
+from bench.measure.chart import axis, draw
+from bench.measure.parts import memory, sustained
 
 REQUEST = b"POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\n"
 
@@ -171,7 +171,7 @@ def test_the_bench_starts_nothing_with_words_that_it_cannot_take(
 def test_latency_takes_no_words_that_mean_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: str
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["bench.latency", words])
+    monkeypatch.setattr("sys.argv", ["bench.measure.latency", words])
     with pytest.raises(SystemExit) as ended:
         latency.main()
     assert ended.value.code == 2

@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from app.models import Lane
 from app.priority import shipped
-from bench.day import trace
-from bench.day.__main__ import SCHEDULERS, main, simulated
-from bench.day.bound import most_work_s, upper_bound
-from bench.day.cores import Cores, Process
-from bench.day.jobs import decided
-from bench.day.report import Figures, Slowdown, figures, low_pause_s, on_time, verdicts
-from bench.day.schedulers import Fifo
-from bench.day.service import CORES
-from bench.day.simulate import Job, run
-from bench.day.tiercel import Tiercel
-from bench.day.trace import Arrival
+from bench.simulate import trace
+from bench.simulate.__main__ import SCHEDULERS, main, simulated
+from bench.simulate.bound import most_work_s, upper_bound
+from bench.simulate.cores import Cores, Process
+from bench.simulate.jobs import decided
+from bench.simulate.report import Figures, Slowdown, figures, low_pause_s, on_time, verdicts
+from bench.simulate.schedulers import Fifo
+from bench.simulate.service import CORES
+from bench.simulate.simulate import Job, run
+from bench.simulate.tiercel import Tiercel
+from bench.simulate.trace import Arrival
 
 
 def arrival(

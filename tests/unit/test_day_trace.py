@@ -2,8 +2,8 @@
 
 import hashlib
 
-from bench.day import trace
-from bench.day.service import CORES
+from bench.simulate import trace
+from bench.simulate.service import CORES
 
 DIGEST = "6aa2dd39d215ff6cb415de9024061f381e501375b4192bf1543039fb21a8855b"
 

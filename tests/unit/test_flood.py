@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from bench.flood import Found
-from bench.latency import Spread
+from bench.measure.flood import Found
+from bench.measure.latency import Spread
 from deploy.local import procfile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,5 +41,5 @@ def test_each_thing_that_does_not_hold_is_said() -> None:
 
 def test_the_slow_worker_is_the_shipped_one_but_for_its_handler() -> None:
     ours, shipped = procfile.read(ROOT / "bench" / "slow.Procfile"), procfile.read(ROOT / "Procfile")
-    shipped["worker-low"] = shipped["worker-low"].replace("tasks.worker:celery", "bench.slow:celery")
+    shipped["worker-low"] = shipped["worker-low"].replace("tasks.worker:celery", "bench.measure.slow:celery")
     assert ours == shipped

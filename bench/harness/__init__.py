@@ -1,0 +1,1 @@
+"""What every bench stands on: private systems, senders, load, figures."""

@@ -19,9 +19,9 @@ from app.resources import Resources
 from app.security.vault import Vault
 from config.settings import Settings, load_settings
 from config.settings import settings as process_settings
-from tests.factories import Inbox
+from tests.support.factories import Inbox
 
-pytest_plugins = ("tests.services",)
+pytest_plugins = ("tests.support.services",)
 
 hypothesis_settings.register_profile(
     "tiercel",

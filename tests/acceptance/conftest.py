@@ -19,8 +19,8 @@ from app.security.vault import Vault
 from config.settings import Settings
 from deploy.local import procfile, readiness
 from deploy.local.procfile import Processes, Terminal
-from tests.spans import Collector, collector
-from tests.waiting import free_port
+from tests.support.spans import Collector, collector
+from tests.support.waiting import free_port
 
 ROOT = Path(__file__).parents[2]
 _READY_S = 90

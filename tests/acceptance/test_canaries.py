@@ -23,8 +23,8 @@ from app.sources import configured
 from bench.soak import leaks
 from tests.acceptance.conftest import System
 from tests.acceptance.test_path import wait_for
-from tests.integration.clirun import run
-from tests.waiting import wait_until
+from tests.support.cli_run import run
+from tests.support.waiting import wait_until
 
 MARK = "canary"
 

@@ -20,7 +20,7 @@ from sqlalchemy import text
 
 from tests.acceptance.conftest import ROOT, System
 from tests.acceptance.test_path import Shop
-from tests.waiting import free_port, wait_until
+from tests.support.waiting import free_port, wait_until
 
 TYPES = ("price.updated", "segment.updated", "log.created")
 

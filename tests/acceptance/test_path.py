@@ -14,7 +14,7 @@ from standardwebhooks import Webhook
 from app.db.engine import transaction
 from app.sources import configured
 from tests.acceptance.conftest import System
-from tests.factories import whsec
+from tests.support.factories import whsec
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from tests.acceptance.conftest import System
 from tests.acceptance.test_path import Shop
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 THEIRS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 WORKED = ("lock", "claim", "apply", "finish")

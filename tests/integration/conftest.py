@@ -6,7 +6,7 @@ import pytest
 
 from app.resources import Resources
 from config.settings import Settings
-from tests.queues import Queues
+from tests.support.queues import Queues
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from app.errors import TiercelError
 from app.resources import Resources
 from app.web.webhooks.receiver import Receiver
 from config.settings import Settings
-from tests.factories import Inbox, incoming
-from tests.waiting import wait_until
+from tests.support.factories import Inbox, incoming
+from tests.support.waiting import wait_until
 
 WAITS = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
 

@@ -15,7 +15,7 @@ from app.models import Lane, Outcome, Price
 from app.resources import Resources
 from tasks.batch_size import Pace
 from tasks.process import process, process_pointers
-from tests.factories import Inbox, incoming
+from tests.support.factories import Inbox, incoming
 
 HIGH = Behind(Lane.HIGH, 20)
 

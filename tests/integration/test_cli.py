@@ -22,8 +22,8 @@ from app.security.api_keys import KeyInvalid
 from app.security.vault import Vault
 from app.sources import configured
 from config.settings import Settings
-from tests.factories import Inbox, whsec
-from tests.integration.clirun import PROGRAM, from_json, ok, process, refused, run
+from tests.support.cli_run import PROGRAM, from_json, ok, process, refused, run
+from tests.support.factories import Inbox, whsec
 
 
 def _leaves(command: click.Command, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:

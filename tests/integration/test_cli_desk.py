@@ -10,8 +10,8 @@ from cryptography.fernet import Fernet
 from app.cli.main import tiercel
 from app.security.vault import Vault
 from config.settings import load_settings
-from tests.factories import Inbox, whsec
-from tests.integration.clirun import from_json, ok, process, refused
+from tests.support.cli_run import from_json, ok, process, refused
+from tests.support.factories import Inbox, whsec
 
 
 def test_a_key_can_be_limited_ended_and_rotated(inbox: Inbox) -> None:

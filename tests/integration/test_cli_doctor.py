@@ -21,8 +21,8 @@ from app.messaging.publisher import Publisher
 from app.models import Lane, Scope
 from app.security import api_keys
 from config.settings import Settings
-from tests.factories import Inbox
-from tests.integration.clirun import process, run
+from tests.support.cli_run import process, run
+from tests.support.factories import Inbox
 
 NOWHERE = {
     "DATABASE_URL": "postgresql://u:hush@127.0.0.1:1/x",

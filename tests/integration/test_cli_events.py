@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 from app.cli import show
 from app.web.factory import create_app
 from config.settings import Settings
-from tests.factories import Inbox, incoming
-from tests.integration.clirun import from_json, ok, refused
+from tests.support.cli_run import from_json, ok, refused
+from tests.support.factories import Inbox, incoming
 
 
 def _ids(*words: str) -> list[str]:

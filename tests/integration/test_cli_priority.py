@@ -12,9 +12,9 @@ from app.db.pipeline import work
 from app.models import Lane
 from app.priority.default import DOCUMENT
 from app.priority.stored import shadow
-from tests.factories import Inbox, incoming
-from tests.integration.clirun import from_json, ok, refused
-from tests.policies import document, sending
+from tests.support.cli_run import from_json, ok, refused
+from tests.support.factories import Inbox, incoming
+from tests.support.policies import document, sending
 
 LOW = document(sending("price", "low"))
 

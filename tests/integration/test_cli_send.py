@@ -23,8 +23,8 @@ from app.sources.kinds import KINDS
 from app.sources.kinds.kind import Config
 from app.web.factory import create_app
 from config.settings import Settings
-from tests.factories import Inbox, whsec
-from tests.integration.clirun import from_json, ok, refused, run
+from tests.support.cli_run import from_json, ok, refused, run
+from tests.support.factories import Inbox, whsec
 
 SECRETS = {"standard": whsec(), "squarespace": "0f" * 32}
 ANY_TYPE = (None, "promotion.created", "price.deleted", "catalog-release.updated")

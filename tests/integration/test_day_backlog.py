@@ -12,7 +12,7 @@ from app.resources import Resources
 from bench.simulate.backlog import MemoryBacklog, event_id
 from bench.simulate.simulate import Job
 from bench.simulate.trace import Arrival
-from tests.factories import Inbox, incoming
+from tests.support.factories import Inbox, incoming
 
 _SOURCES = (1, 2, 3, 4)
 _PUT = """

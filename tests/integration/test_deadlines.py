@@ -12,9 +12,9 @@ from app.messaging.pointer import Pointer
 from app.models import Lane, Outcome, Status
 from app.resources import Resources
 from tasks.process import process
-from tests.factories import Inbox, incoming
-from tests.queues import Queues
-from tests.waiting import wait_until
+from tests.support.factories import Inbox, incoming
+from tests.support.queues import Queues
+from tests.support.waiting import wait_until
 
 
 def in_s(seconds: float) -> str:

@@ -12,8 +12,8 @@ from app.messaging.pointer import Pointer
 from app.models import Outcome, Status
 from app.resources import Resources
 from tasks.process import process
-from tests.factories import Inbox, incoming
-from tests.integration.clirun import from_json, ok, refused
+from tests.support.cli_run import from_json, ok, refused
+from tests.support.factories import Inbox, incoming
 
 NOW, FAR = 1_790_000_000, 1_990_000_000
 

@@ -18,7 +18,7 @@ from app.security import api_keys
 from app.web.factory import create_app
 from config.settings import Settings
 from tasks.process import process
-from tests.factories import Inbox, incoming
+from tests.support.factories import Inbox, incoming
 
 
 @pytest.fixture

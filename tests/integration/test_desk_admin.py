@@ -20,8 +20,8 @@ from app.sources.configured import FIRST_PARTY
 from app.web.factory import create_app
 from config.settings import Settings
 from tasks.process import process
-from tests.deskclient import Desk, problem
-from tests.factories import Inbox, incoming, whsec
+from tests.support.admin_client import Desk, problem
+from tests.support.factories import Inbox, incoming, whsec
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from flask import Flask
 from app.models import Scope
 from app.web.factory import create_app
 from config.settings import Settings
-from tests.deskclient import Desk
-from tests.factories import Inbox, incoming
+from tests.support.admin_client import Desk
+from tests.support.factories import Inbox, incoming
 
 
 @pytest.fixture

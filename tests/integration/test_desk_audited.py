@@ -11,8 +11,8 @@ from app.resources import Resources
 from app.web.factory import create_app
 from config.settings import Settings
 from tasks.process import process
-from tests.deskclient import Desk
-from tests.factories import Inbox, incoming, whsec
+from tests.support.admin_client import Desk
+from tests.support.factories import Inbox, incoming, whsec
 
 LOOKS = {"priority.explain"}
 """What is posted to them is only looked at."""

@@ -12,7 +12,7 @@ from app.web import reference
 from app.web.factory import create_app
 from app.web.openapi import document as openapi
 from config.settings import Settings
-from tests.factories import Inbox
+from tests.support.factories import Inbox
 
 
 @pytest.fixture(scope="module")

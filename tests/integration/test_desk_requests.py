@@ -15,8 +15,8 @@ from app.sources import configured
 from app.web.factory import create_app
 from config.settings import Settings
 from tasks.process import process
-from tests.deskclient import Desk
-from tests.factories import Inbox, incoming
+from tests.support.admin_client import Desk
+from tests.support.factories import Inbox, incoming
 
 GRACE = timedelta(hours=72)
 SHOP = {"shop_id": 954889, "shop_domain": "snowdevil.myshopify.com"}

@@ -12,9 +12,9 @@ from app.messaging.messages import queue_name
 from app.models import Lane, Outcome, Status
 from app.resources import Resources
 from config.settings import Settings
-from tests.factories import Inbox, incoming
-from tests.queues import Queues
-from tests.waiting import wait_until
+from tests.support.factories import Inbox, incoming
+from tests.support.queues import Queues
+from tests.support.waiting import wait_until
 
 
 def leaders(inbox: Inbox) -> list[int]:

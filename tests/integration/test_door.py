@@ -18,8 +18,8 @@ from app.models import Outcome
 from app.sources import configured
 from app.web.factory import create_app
 from config.settings import Settings
-from tests.factories import Inbox, incoming, whsec
-from tests.waiting import wait_until
+from tests.support.factories import Inbox, incoming, whsec
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

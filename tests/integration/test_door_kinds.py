@@ -27,8 +27,8 @@ from app.sources.kinds.kind import Outgoing
 from app.web.factory import create_app
 from app.web.webhooks.vendor_keys import KeyRing, Keys
 from config.settings import Settings
-from tests.factories import Inbox, incoming
-from tests.waiting import wait_until
+from tests.support.factories import Inbox, incoming
+from tests.support.waiting import wait_until
 
 SECRET = "a long enough secret"
 CLOUD = {"content-type": "application/cloudevents-batch+json", "authorization": f"Bearer {SECRET}"}

@@ -17,8 +17,8 @@ import requests
 from standardwebhooks import Webhook
 
 from config.settings import Settings
-from tests.factories import Inbox
-from tests.waiting import free_port, wait_until
+from tests.support.factories import Inbox
+from tests.support.waiting import free_port, wait_until
 
 ROOT = Path(__file__).parents[2]
 

@@ -14,8 +14,8 @@ from app.inbox.store import Kept, Stored
 from app.models import Lane, Status
 from app.web.webhooks.db_watchdog import Watchdog
 from app.web.webhooks.group_commit import GroupCommit
-from tests.factories import Inbox, incoming
-from tests.waiting import wait_until
+from tests.support.factories import Inbox, incoming
+from tests.support.waiting import wait_until
 
 
 @dataclass

@@ -19,10 +19,10 @@ from app.models import Lane
 from app.resources import Resources
 from config.settings import Settings
 from deploy.local.supervise import Watcher, look
-from tests.factories import Inbox, incoming
-from tests.integration.clirun import run
-from tests.queues import Queues
-from tests.waiting import wait_until
+from tests.support.cli_run import run
+from tests.support.factories import Inbox, incoming
+from tests.support.queues import Queues
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from app.models import Lane
 from app.resources import Resources
 from tasks.process import process as work_on
-from tests.factories import Inbox, incoming, whsec
-from tests.integration.clirun import PROGRAM, ok
+from tests.support.cli_run import PROGRAM, ok
+from tests.support.factories import Inbox, incoming, whsec
 
 
 @pytest.fixture

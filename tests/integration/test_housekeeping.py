@@ -7,7 +7,7 @@ from app.models import Status
 from app.resources import Resources
 from tasks.housekeeping import purge
 from tasks.process import process
-from tests.factories import Inbox, incoming
+from tests.support.factories import Inbox, incoming
 
 
 def counts(resources: Resources) -> dict[str, int]:

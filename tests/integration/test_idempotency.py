@@ -11,8 +11,8 @@ from app.security import idempotency
 from app.security.idempotency import Answer, Asked
 from app.web.factory import create_app
 from config.settings import Settings
-from tests.deskclient import Desk
-from tests.factories import Inbox, whsec
+from tests.support.admin_client import Desk
+from tests.support.factories import Inbox, whsec
 
 
 @pytest.fixture

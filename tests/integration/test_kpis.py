@@ -13,8 +13,8 @@ from app.resources import Resources
 from app.security import api_keys
 from app.web.factory import create_app
 from config.settings import Settings
-from tests.factories import Inbox, incoming
-from tests.integration import clirun
+from tests.support import cli_run
+from tests.support.factories import Inbox, incoming
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -154,7 +154,7 @@ def test_the_desk_and_the_command_say_the_same(settings: Settings, inbox: Inbox)
         shown: Any = answer.json
         assert shown["total"]["latency_s"] == {"mean": 2.0, "p50": 2.0, "p95": 2.0, "max": 2.0}
         assert [one["campaign"] for one in shown["campaigns"]] == ["sale"]
-        said = clirun.from_json("kpis", "--since", span["since"], "--until", span["until"])
+        said = cli_run.from_json("kpis", "--since", span["since"], "--until", span["until"])
         assert said["campaigns"] == shown["campaigns"]
         for wrong in ({"until": span["since"], "since": span["until"]}, {"lane": "high"}, {"since": "yesterday"}):
             assert flask_app.test_client().get("/v1/kpis", query_string=wrong, **ask).status_code == 400
@@ -162,7 +162,7 @@ def test_the_desk_and_the_command_say_the_same(settings: Settings, inbox: Inbox)
         assert today["total"]["events"] == 0
     finally:
         flask_app.extensions["receiver"].close()
-    table = clirun.ok("kpis", "--since", span["since"], "--until", span["until"])
+    table = cli_run.ok("kpis", "--since", span["since"], "--until", span["until"])
     assert "100.00%" in table
     assert "sale" in table
-    assert clirun.run("kpis", "--since", span["until"], "--until", span["since"]).exit_code == 2
+    assert cli_run.run("kpis", "--since", span["until"], "--until", span["since"]).exit_code == 2

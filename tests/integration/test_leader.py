@@ -19,9 +19,9 @@ from app.resources import Resources
 from config.settings import Settings
 from config.settings import settings as process_settings
 from tasks.beat import LeadingScheduler
-from tests.factories import Inbox, incoming
-from tests.queues import Queues
-from tests.waiting import wait_until
+from tests.support.factories import Inbox, incoming
+from tests.support.queues import Queues
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

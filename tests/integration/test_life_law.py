@@ -30,7 +30,7 @@ from app.models import Lane, Outcome, Status
 from app.resources import Resources
 from bench.harness.reference import Accepted, Row, accepted, reference
 from tasks.process import process
-from tests.factories import Inbox, incoming
+from tests.support.factories import Inbox, incoming
 
 _RUN = itertools.count()
 _ENDED = {

@@ -27,9 +27,9 @@ from app.web.factory import create_app
 from app.web.webhooks.limits.refusals import QuotaExceeded, RateLimited
 from config.settings import Settings
 from tests.acceptance.test_broken import frozen
-from tests.factories import Inbox, incoming, whsec
 from tests.integration.test_door import body, problem, signed
-from tests.waiting import wait_until
+from tests.support.factories import Inbox, incoming, whsec
+from tests.support.waiting import wait_until
 
 Make = Callable[..., Flask]
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from deploy.local.processes import end_leftovers, session
-from tests.waiting import free_port, wait_until
+from tests.support.waiting import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 

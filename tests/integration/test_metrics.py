@@ -22,10 +22,10 @@ from app.security import api_keys
 from app.web.factory import create_app
 from config.settings import Settings
 from tasks.process import process
-from tests.factories import Inbox, incoming
-from tests.integration import clirun
-from tests.queues import Queues
-from tests.waiting import free_port, wait_until
+from tests.support import cli_run
+from tests.support.factories import Inbox, incoming
+from tests.support.queues import Queues
+from tests.support.waiting import free_port, wait_until
 
 Samples = dict[tuple[str, ...], float]
 
@@ -160,9 +160,9 @@ def test_the_door_counts_what_it_refuses_under_names_of_ours_only(client: FlaskC
 
 def test_the_command_shows_the_same_and_serves_it(settings: Settings, inbox: Inbox) -> None:
     inbox.accept(incoming())
-    assert samples(clirun.ok("metrics"))["tiercel_lane_waiting_events", "high"] == 1
+    assert samples(cli_run.ok("metrics"))["tiercel_lane_waiting_events", "high"] == 1
     port = free_port()
-    with clirun.running("metrics", "--serve", str(port)) as process:
+    with cli_run.running("metrics", "--serve", str(port)) as process:
 
         def scraped() -> bool:
             assert process.poll() is None
@@ -173,7 +173,7 @@ def test_the_command_shows_the_same_and_serves_it(settings: Settings, inbox: Inb
             return samples(answer.text)["tiercel_lane_waiting_events", "high"] == 1
 
         wait_until(scraped)
-        taken = clirun.run("metrics", "--serve", str(port))
+        taken = cli_run.run("metrics", "--serve", str(port))
         assert taken.exit_code == 1
         assert f"port {port} of {settings.bind} can't be used" in taken.output
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.waiting import free_port, wait_until
+from tests.support.waiting import free_port, wait_until
 
 CONF = Path(__file__).parents[2] / "deploy" / "nginx.conf"
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")

@@ -29,7 +29,7 @@ from app.models import Scope
 from app.security import api_keys
 from app.web.factory import create_app
 from config.settings import Settings
-from tests.factories import Inbox
+from tests.support.factories import Inbox
 
 CALLS = int(os.environ.get("SCHEMA_FUZZ_CALLS", "0"))
 SCOPES: list[Scope | None] = [*reversed(Scope), None]

@@ -20,7 +20,7 @@ from app.resources import Resources
 from bench.harness.reference import Accepted, Row, accepted, reference
 from config.settings import Settings
 from tasks.process import process
-from tests.factories import Inbox, incoming
+from tests.support.factories import Inbox, incoming
 
 WORKERS = 3
 _RUN = itertools.count()

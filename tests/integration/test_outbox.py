@@ -12,10 +12,10 @@ from app.models import Lane
 from app.resources import Resources
 from app.web.webhooks.outbox import Outbox
 from config.settings import Settings
-from tests.factories import Inbox, incoming
-from tests.proxied import Proxied, proxied
-from tests.queues import Queues
-from tests.waiting import wait_until
+from tests.support.factories import Inbox, incoming
+from tests.support.proxied import Proxied, proxied
+from tests.support.queues import Queues
+from tests.support.waiting import wait_until
 
 
 def dispatches(inbox: Inbox, count: int) -> list[Dispatch]:

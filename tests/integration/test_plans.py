@@ -15,7 +15,7 @@ from app.messaging.pointer import Pointer
 from app.resources import Resources
 from bench.measure.plans import OWNED, plans, statements
 from tasks.process import process
-from tests.factories import Inbox, incoming
+from tests.support.factories import Inbox, incoming
 
 GROWS = {"event", "event_key", "entity", "fact", "lead", *(model.__tablename__ for model in OWNED)}
 ALL_OF_IT = {"event_lease_idx"}

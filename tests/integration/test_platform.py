@@ -22,7 +22,7 @@ from config.settings import Settings
 from deploy.local import ports, procfile, secrets_file
 from deploy.local.processes import birth, end_leftovers, record
 from deploy.local.rabbitmq import queue_type
-from tests.waiting import free_port, wait_until
+from tests.support.waiting import free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent

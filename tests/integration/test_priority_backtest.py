@@ -7,8 +7,8 @@ import pytest
 from app.models import Lane
 from app.priority import Compiled, shipped
 from app.priority.stored.backtest import BITE, Backtest, backtest
-from tests.factories import Inbox, incoming
-from tests.policies import policy, sending
+from tests.support.factories import Inbox, incoming
+from tests.support.policies import policy, sending
 
 BEGAN = datetime(2026, 9, 21, tzinfo=UTC)
 CHEAP = Compiled(

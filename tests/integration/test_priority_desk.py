@@ -15,8 +15,8 @@ from app.priority.stored import shadow, versions
 from app.security import api_keys
 from app.web.factory import create_app
 from config.settings import Settings
-from tests.factories import Inbox, incoming
-from tests.policies import document, policy, sending
+from tests.support.factories import Inbox, incoming
+from tests.support.policies import document, policy, sending
 
 PATH = "/v1/priority/policy"
 LOW = document(sending("price", "low"))

@@ -15,10 +15,10 @@ from app.sources.kinds import Request
 from app.web.factory import create_app
 from app.web.webhooks.receiver import Receiver
 from config.settings import Settings
-from tests.factories import Inbox, incoming
 from tests.integration.test_door import body, signed
-from tests.policies import policy, sending
-from tests.waiting import wait_until
+from tests.support.factories import Inbox, incoming
+from tests.support.policies import policy, sending
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from app.priority import PolicyInvalid, shipped
 from app.priority.stored import versions
 from app.priority.stored.diff import diff
 from app.priority.stored.versions import NoCandidate, PolicyChanged, PolicyUnknown, Stored
-from tests.factories import Inbox
-from tests.policies import document, policy, sending
+from tests.support.factories import Inbox
+from tests.support.policies import document, policy, sending
 
 LOW, HIGH = policy(sending("price", "low")), policy(sending("price", "high"))
 

@@ -27,8 +27,8 @@ from app.models import Event, Outcome, Price, Status
 from app.resources import Resources
 from tasks.batch_size import Pace
 from tasks.process import process, process_pointers
-from tests.factories import Inbox, incoming
-from tests.waiting import wait_until
+from tests.support.factories import Inbox, incoming
+from tests.support.waiting import wait_until
 
 
 def run(resources: Resources, inbox: Inbox, pointer: Pointer) -> Event:

@@ -21,7 +21,7 @@ from app.messaging.pointer import Pointer
 from app.models import Outcome, Price, Status
 from app.resources import Resources
 from tasks.process import process
-from tests.factories import Inbox, incoming
+from tests.support.factories import Inbox, incoming
 
 
 def ends(inbox: Inbox, *pointers: Pointer) -> list[Outcome | None]:

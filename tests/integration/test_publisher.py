@@ -10,8 +10,8 @@ from app.messaging.publisher import Publisher
 from app.models import Lane
 from app.resources import Resources
 from config.settings import QueueType, Settings
-from tests.factories import Inbox, incoming
-from tests.queues import Queues
+from tests.support.factories import Inbox, incoming
+from tests.support.queues import Queues
 
 
 def dispatches(inbox: Inbox, count: int) -> list[Dispatch]:

@@ -18,8 +18,8 @@ from app.messaging.pointer import Dispatch
 from app.models import Lane
 from app.resources import Resources
 from config.settings import Settings
-from tests.factories import Inbox, incoming
-from tests.queues import Queues
+from tests.support.factories import Inbox, incoming
+from tests.support.queues import Queues
 
 A, B, C = 1, 2, 3
 

@@ -19,7 +19,7 @@ from app.sources.kinds import KINDS, Request
 from app.sources.kinds.kind import Outgoing
 from app.web.factory import create_app
 from config.settings import Settings
-from tests.factories import Inbox
+from tests.support.factories import Inbox
 from tests.unit.test_sources_laws import OTHERS, SECRETS
 
 

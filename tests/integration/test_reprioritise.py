@@ -20,10 +20,10 @@ from app.security import api_keys
 from app.web.factory import create_app
 from config.settings import Settings
 from tasks.process import process
-from tests.factories import Inbox, incoming
-from tests.integration.clirun import from_json, ok, refused
-from tests.queues import Queues
-from tests.waiting import wait_until
+from tests.support.cli_run import from_json, ok, refused
+from tests.support.factories import Inbox, incoming
+from tests.support.queues import Queues
+from tests.support.waiting import wait_until
 
 HIGH = Move(Lane.HIGH, by="a test", why="the flash sale")
 

@@ -14,8 +14,8 @@ from app.resources import Resources
 from app.sources import configured
 from tasks.process import process
 from tasks.worker import carry_out_requests
-from tests.factories import Inbox, incoming
-from tests.integration.clirun import from_json, ok, refused
+from tests.support.cli_run import from_json, ok, refused
+from tests.support.factories import Inbox, incoming
 
 GRACE = timedelta(hours=72)
 SHOP = {"shop_id": 954889, "shop_domain": "snowdevil.myshopify.com"}

@@ -9,7 +9,7 @@ from app.errors import ConfigInvalid, SourceUnknown
 from app.resources import Resources
 from app.sources import configured
 from config.settings import Settings
-from tests.factories import Inbox, whsec
+from tests.support.factories import Inbox, whsec
 
 
 def test_a_ping_names_what_is_wrong(resources: Resources, settings: Settings) -> None:

@@ -11,7 +11,7 @@ from app.handlers.registry import Handler, Retries
 from app.models import Event, Outcome, Price, Status
 from app.resources import Resources
 from tasks.process import process
-from tests.factories import Inbox, incoming
+from tests.support.factories import Inbox, incoming
 
 
 def failing(errors: list[Exception], **changes: Any) -> Handler:

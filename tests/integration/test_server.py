@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.waiting import free_port, wait_until
+from tests.support.waiting import free_port, wait_until
 
 APPLICATION = """
     import os, time

@@ -3,8 +3,8 @@
 from decimal import Decimal
 
 from app.events.incoming import Clock, Version
-from tests.factories import Inbox, incoming
-from tests.integration.clirun import from_json, ok
+from tests.support.cli_run import from_json, ok
+from tests.support.factories import Inbox, incoming
 
 NOW = 1_790_000_000
 

@@ -13,9 +13,9 @@ from app.messaging.pointer import Dispatch, Pointer
 from app.models import Lane
 from app.resources import Resources
 from config.settings import Settings
-from tests.factories import Inbox, incoming
-from tests.queues import Queues
-from tests.waiting import wait_until
+from tests.support.factories import Inbox, incoming
+from tests.support.queues import Queues
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 DEDICATED, HELPER = "dedicated@spillover", "helper@spillover"

@@ -14,7 +14,7 @@ from app.events.incoming import Clock, Operation, Version
 from app.inbox.store import EntangledKeys, Kept, Stored, store
 from app.models import Lane, Outcome, Status
 from app.sources import configured
-from tests.factories import Inbox, incoming, whsec
+from tests.support.factories import Inbox, incoming, whsec
 
 
 def test_a_new_event_waits_in_its_lane_and_may_be_published(inbox: Inbox) -> None:

@@ -16,8 +16,8 @@ from app.models import Lane, Outcome
 from app.observability.process_metrics import BUCKETS_S
 from app.reporting import outcomes
 from app.reporting.outcomes import Measured, Step
-from tests.factories import Inbox, incoming
-from tests.waiting import wait_until
+from tests.support.factories import Inbox, incoming
+from tests.support.waiting import wait_until
 
 _END = text(
     "UPDATE event SET status = 2, outcome = :outcome, claimed_at = due_at + interval '40 ms', "

@@ -25,9 +25,9 @@ from app.resources import Resources
 from config.settings import Settings
 from config.settings import settings as process_settings
 from tasks.process import process
-from tests.factories import Inbox, incoming
-from tests.spans import Collector, collector
-from tests.waiting import free_port
+from tests.support.factories import Inbox, incoming
+from tests.support.spans import Collector, collector
+from tests.support.waiting import free_port
 
 SENDER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
 

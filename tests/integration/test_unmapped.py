@@ -26,8 +26,8 @@ from app.sources.kinds import KINDS
 from app.sources.kinds.kind import Outgoing
 from app.web.factory import create_app
 from config.settings import Settings
-from tests.factories import SKEW_S, Inbox
-from tests.integration.clirun import from_json, ok, run
+from tests.support.cli_run import from_json, ok, run
+from tests.support.factories import SKEW_S, Inbox
 
 SECRET = "it's a secret to everybody"
 RULE = {

@@ -7,7 +7,7 @@ from app.messaging.messages import APPLY_EVENTS, PURGE
 from app.messaging.publisher import queue_for
 from app.models import Lane, Outcome
 from config.settings import QueueType, Settings
-from tests.factories import Inbox, incoming
+from tests.support.factories import Inbox, incoming
 
 # A process of its own, for what follows a fork bounds its memory and lets it count.
 AS_A_WORKER = f"""

@@ -30,7 +30,7 @@ from app.sources.kinds.cloudevents import KIND
 from app.sources.kinds.kind import Outgoing
 from app.sources.kinds.read import read
 from config.settings import Settings
-from tests.cloudevents import AT, BATCH, EVENT, HEADERS, STRUCTURED, TOKEN, binary, events, posted, structured
+from tests.support.cloudevents import AT, BATCH, EVENT, HEADERS, STRUCTURED, TOKEN, binary, events, posted, structured
 
 
 @pytest.mark.parametrize("name", ["id", "source", "type", "specversion"])

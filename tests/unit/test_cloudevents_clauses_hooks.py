@@ -23,7 +23,7 @@ from app.sources.kinds.kind import Hello
 from app.web.errors import status_of
 from app.web.problem import problem
 from app.web.webhooks import views
-from tests.cloudevents import AT, BATCH, TOKEN, binary, posted, routes, structured
+from tests.support.cloudevents import AT, BATCH, TOKEN, binary, posted, routes, structured
 
 
 def test_events_are_posted_and_nothing_redirects() -> None:

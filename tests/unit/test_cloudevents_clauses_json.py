@@ -17,7 +17,7 @@ from app.handlers.registry import Shop
 from app.sources.kinds import Request, ndjson
 from app.sources.kinds.cloudevents import KIND
 from app.sources.kinds.read import read
-from tests.cloudevents import AT, BATCH, EVENT, STRUCTURED, b64, binary, events, structured
+from tests.support.cloudevents import AT, BATCH, EVENT, STRUCTURED, b64, binary, events, structured
 
 
 def test_null_is_the_same_as_no_attribute() -> None:

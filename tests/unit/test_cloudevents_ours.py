@@ -8,7 +8,7 @@ from app.inbox.unmapped import unmapped
 from app.models import Outcome
 from app.sources.kinds import Request
 from app.sources.kinds.cloudevents import KIND
-from tests.cloudevents import AT, HEADERS, TOKEN, binary, events, structured
+from tests.support.cloudevents import AT, HEADERS, TOKEN, binary, events, structured
 
 
 @pytest.mark.parametrize(

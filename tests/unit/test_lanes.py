@@ -8,7 +8,7 @@ import pytest
 from app.models import Lane
 from app.priority import read_policy, shipped
 from app.priority.default import DOCUMENT
-from tests.factories import incoming
+from tests.support.factories import incoming
 
 
 @pytest.mark.parametrize(

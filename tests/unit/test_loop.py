@@ -18,7 +18,7 @@ from app.models import Lane, Status
 from app.web.server import loop
 from app.web.server.loop import Loop
 from app.web.webhooks.group_commit import GroupCommit
-from tests.waiting import wait_until
+from tests.support.waiting import wait_until
 
 
 class Running:

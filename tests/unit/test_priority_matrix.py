@@ -10,8 +10,8 @@ from app.events.incoming import JsonObject
 from app.models import Lane
 from app.priority import Compiled, PolicyInvalid, read_policy
 from app.priority.matrix import curve, instant
-from tests.factories import incoming
-from tests.policies import AT, HOUR, OTHERWISE, REVENUE, URGENCY, compiled, matrix
+from tests.support.factories import incoming
+from tests.support.policies import AT, HOUR, OTHERWISE, REVENUE, URGENCY, compiled, matrix
 
 
 def scored(policy: Compiled, data: JsonObject, at: float | None = AT, kind: str = "campaign.updated") -> int | None:

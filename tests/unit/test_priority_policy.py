@@ -11,8 +11,8 @@ from app.events.incoming import JsonObject
 from app.models import Lane
 from app.priority import Compiled, PolicyInvalid, read_policy
 from app.priority.default import DOCUMENT
-from tests.factories import incoming
-from tests.policies import AT, OTHERWISE, REVENUE, URGENCY, compiled, matrix
+from tests.support.factories import incoming
+from tests.support.policies import AT, OTHERWISE, REVENUE, URGENCY, compiled, matrix
 
 
 def one(when: JsonObject) -> Compiled:

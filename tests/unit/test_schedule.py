@@ -8,7 +8,7 @@ import pytest
 
 from app.events.incoming import JsonValue
 from app.inbox.schedule import Schedule, schedule_of
-from tests.factories import incoming
+from tests.support.factories import incoming
 
 AT = datetime(2026, 11, 27, 6, tzinfo=UTC)
 LATER = datetime(2026, 11, 27, 7, tzinfo=UTC)

@@ -18,8 +18,8 @@ from app.sources.kinds import KINDS, Request
 from app.sources.kinds.bigcommerce import read_scope
 from app.sources.kinds.kind import Outgoing
 from app.sources.kinds.read import read
-from tests.unit import documented
-from tests.unit.documented import Row
+from tests.support import documented
+from tests.support.documented import Row
 
 KIND = KINDS["bigcommerce"]
 SECRET = "a client secret, its own bytes"

@@ -14,8 +14,8 @@ from app.handlers import handler_for
 from app.sources.kinds.elasticpath import KIND
 from app.sources.kinds.kind import Config, Outgoing, Request
 from app.sources.kinds.read import read
-from tests.unit import documented
-from tests.unit.documented import Row
+from tests.support import documented
+from tests.support.documented import Row
 
 SECRET = "a secret of ours"
 

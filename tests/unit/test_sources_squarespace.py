@@ -14,8 +14,8 @@ from app.models import RequestKind
 from app.sources.kinds import KINDS, Request
 from app.sources.kinds.kind import Outgoing
 from app.sources.kinds.read import read
-from tests.unit import documented
-from tests.unit.documented import Row
+from tests.support import documented
+from tests.support.documented import Row
 
 KIND = KINDS["squarespace"]
 SECRET = "a1" * 32

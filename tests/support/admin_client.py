@@ -9,7 +9,7 @@ from werkzeug.test import TestResponse
 from app.db.engine import transaction
 from app.models import Scope
 from app.security import api_keys
-from tests.factories import Inbox
+from tests.support.factories import Inbox
 
 
 class Desk:

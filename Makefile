@@ -53,7 +53,7 @@ fences: dev ## take each fence out of a copy of the code and show the test that 
 	$(PY) -m tests.faults.fences $(ARGS)
 
 schema-fuzz: dev ## at least 20,000 made-up requests to every route, with keys of each scope and none
-	SCHEMA_FUZZ_CALLS=20000 $(PY) -m pytest tests/integration/test_openapi_fuzz.py -s $(ARGS)
+	SCHEMA_FUZZ_CALLS=20000 $(PY) -m pytest tests/integration/api/test_openapi_fuzz.py -s $(ARGS)
 
 reference: dev ## write docs/api-reference.md from what the routes say about themselves, docs/catalogues.md from the catalogues
 	$(PY) -m app.web.reference

@@ -35,7 +35,7 @@ How PostgreSQL carries out each statement of an event's way; `python -m bench.me
 this. They are prepared once a connection and planned for any parameters
 ([decision 11](decisions/0011-bare-connections-on-the-hot-path.md)), with plans that read a whole table switched off
 (`app/db/engine.py`): the planner's figures of a queue are always old.
-`tests/integration/test_plans.py` holds each of them to indexes, on tables of 0 to 300 rows.
+`tests/integration/inbox/test_plans.py` holds each of them to indexes, on tables of 0 to 300 rows.
 """
 
 

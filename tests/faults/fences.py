@@ -19,7 +19,7 @@ from deploy.local.stack import Services
 
 ROOT = Path(__file__).parents[2]
 MACHINE = (
-    "tests/integration/test_crash_machine.py::"
+    "tests/integration/inbox/test_crash_machine.py::"
     "test_whatever_crashes_or_freezes_each_event_ends_once_and_each_row_is_right"
 )
 _COPIED = (
@@ -58,7 +58,7 @@ FENCES: tuple[Fence, ...] = (
         "app/inbox/finish.py",
         "WHERE id = ANY(CAST(:ids AS uuid[])) AND claim_token = :token\n      ORDER BY",
         "WHERE id = ANY(CAST(:ids AS uuid[])) AND coalesce(CAST(:token AS text), '') <> ''\n      ORDER BY",
-        (*_in("integration/test_process", "test_a_frozen_worker_that_wakes_up_changes_nothing"), MACHINE),
+        (*_in("integration/workers/test_process", "test_a_frozen_worker_that_wakes_up_changes_nothing"), MACHINE),
     ),
     Fence(
         "the claim's token when an event ends alone",
@@ -69,7 +69,7 @@ FENCES: tuple[Fence, ...] = (
         '_FINISH = text("""\nUPDATE event SET status = :status, outcome = :outcome, finished_at = clock_timestamp(), '
         "claim_token = NULL,\n       lease_until = NULL, error = :error, history = history || CAST(:notes AS jsonb)\n"
         "WHERE id = :id AND coalesce(CAST(:token AS text), '') <> ''",
-        (*_in("integration/test_process", "test_a_frozen_worker_that_wakes_up_changes_nothing"), MACHINE),
+        (*_in("integration/workers/test_process", "test_a_frozen_worker_that_wakes_up_changes_nothing"), MACHINE),
     ),
     Fence(
         "the claim's token when an event is given back",
@@ -78,14 +78,14 @@ FENCES: tuple[Fence, ...] = (
         "_RETURN_UNTRIED",
         "error = :error, history = history || CAST(:notes AS jsonb)\nWHERE id = :id AND "
         "coalesce(CAST(:token AS text), '') <> ''\n\"\"\")\n_RETURN_UNTRIED",
-        (*_in("integration/test_process", "test_a_frozen_worker_that_wakes_up_changes_nothing"), MACHINE),
+        (*_in("integration/workers/test_process", "test_a_frozen_worker_that_wakes_up_changes_nothing"), MACHINE),
     ),
     Fence(
         "only what waits is claimed",
         "app/inbox/claim.py",
         "AND CAST(status AS int) = 0 AND due_at <= now() FOR UPDATE SKIP LOCKED))",
         "AND due_at <= now() FOR UPDATE SKIP LOCKED))",
-        _in("integration/test_crash_machine", "test_what_runs_or_has_ended_is_not_claimed_again"),
+        _in("integration/inbox/test_crash_machine", "test_what_runs_or_has_ended_is_not_claimed_again"),
     ),
     Fence(
         "the generation of a pointer",
@@ -93,7 +93,7 @@ FENCES: tuple[Fence, ...] = (
         "own = [(pointer, found[pointer]) for pointer in pointers if pointer in found]",
         "by_id = {p.event_id: w for p, w in found.items()}\n    own = [(p, by_id[p.event_id]) for p in pointers if "
         "p.event_id in by_id]",
-        _in("integration/test_process", "test_a_pointer_of_another_generation_or_of_no_event_does_nothing"),
+        _in("integration/workers/test_process", "test_a_pointer_of_another_generation_or_of_no_event_does_nothing"),
     ),
     Fence(
         "a spent pointer is said to be",
@@ -101,7 +101,7 @@ FENCES: tuple[Fence, ...] = (
         "UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = 0",
         "UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND false",
         _in(
-            "integration/test_process",
+            "integration/workers/test_process",
             "test_a_pointer_spent_on_another_event_that_fails_leaves_its_own_to_the_dispatcher",
         ),
     ),
@@ -110,28 +110,31 @@ FENCES: tuple[Fence, ...] = (
         "app/inbox/due.py",
         "ORDER BY lease_until LIMIT 500 FOR UPDATE SKIP LOCKED)",
         "ORDER BY lease_until LIMIT 500)",
-        _in("integration/test_process", "test_a_lease_is_not_taken_from_a_worker_that_still_works"),
+        _in("integration/workers/test_process", "test_a_lease_is_not_taken_from_a_worker_that_still_works"),
     ),
     Fence(
         "attempts end",
         "app/inbox/due.py",
         "status = CASE WHEN attempts >= :max_attempts THEN 3 ELSE 0 END,",
         "status = 0,",
-        _in("integration/test_process", "test_an_event_whose_last_lease_expires_is_dead"),
+        _in("integration/workers/test_process", "test_an_event_whose_last_lease_expires_is_dead"),
     ),
     Fence(
         "leases that ended come back",
         "app/inbox/due.py",
         "WHERE id IN (SELECT id FROM event WHERE status = 1 AND lease_until < clock_timestamp()",
         "WHERE id IN (SELECT id FROM event WHERE status = 1 AND false",
-        (*_in("integration/test_dispatcher", "test_an_event_whose_worker_vanished_is_published_again"), MACHINE),
+        (
+            *_in("integration/dispatcher/test_dispatcher", "test_an_event_whose_worker_vanished_is_published_again"),
+            MACHINE,
+        ),
     ),
     Fence(
         "a fact is recorded once",
         "app/handlers/apply.py",
         "new_fact = event.fact and not one.fact_known",
         "new_fact = event.fact",
-        _in("integration/test_desk", "test_a_replayed_fact_ends_unchanged"),
+        _in("integration/api/test_admin_api", "test_a_replayed_fact_ends_unchanged"),
     ),
     Fence(
         "the version gate",
@@ -145,56 +148,56 @@ FENCES: tuple[Fence, ...] = (
         "app/handlers/gate.py",
         "if current.final and offered.data is not None:",
         "if False:",
-        _in("integration/test_process", "test_elastic_path_deleted_first"),
+        _in("integration/workers/test_process", "test_elastic_path_deleted_first"),
     ),
     Fence(
         "a key is taken once",
         "app/inbox/store.py",
         "JOIN wins w ON w.event_id = e.id AND w.keys = e.keys",
         "LEFT JOIN wins w ON w.event_id = e.id AND w.keys = e.keys",
-        (*_in("integration/test_store", "test_concurrent_groups_of_the_same_events_store_each_once"), MACHINE),
+        (*_in("integration/inbox/test_store", "test_concurrent_groups_of_the_same_events_store_each_once"), MACHINE),
     ),
     Fence(
         "a source that changed verifies anew",
         "app/inbox/store.py",
         "AND s.revision = k.revision ",
         "",
-        _in("integration/test_store", "test_an_event_verified_under_an_older_source_is_not_stored"),
+        _in("integration/inbox/test_store", "test_an_event_verified_under_an_older_source_is_not_stored"),
     ),
     Fence(
         "messages that no queue took are said to be unpublished",
         "app/messaging/messages.py",
         '(0, "", queue_name(lane), True, False)',
         '(0, "", queue_name(lane), False, False)',
-        _in("integration/test_publisher", "test_a_queue_that_was_deleted_refuses_and_is_made_again"),
+        _in("integration/dispatcher/test_publisher", "test_a_queue_that_was_deleted_refuses_and_is_made_again"),
     ),
     Fence(
         "a frozen leader is replaced",
         "app/coordination/leader_election.py",
         "if frozen is not None and frozen == self._suspect:",
         "if False:",
-        _in("integration/test_leader", "test_a_leader_that_gives_no_sign_of_life_is_replaced"),
+        _in("integration/dispatcher/test_leader", "test_a_leader_that_gives_no_sign_of_life_is_replaced"),
     ),
     Fence(
         "a turn of beat is taken once",
         "tasks/beat.py",
         "WHERE periodic_run.ran_at < clock_timestamp() - make_interval(secs => :period_s / 2)\n",
         "",
-        _in("integration/test_leader", "test_a_beat_that_wakes_up_late_finds_its_turn_taken"),
+        _in("integration/dispatcher/test_leader", "test_a_beat_that_wakes_up_late_finds_its_turn_taken"),
     ),
     Fence(
         "a replay goes on behind what it released",
         "app/inbox/replays.py",
         'behind = "AND (received_at, id) > (:position_at, CAST(:position_id AS uuid))" if replay.position_id else ""',
         'behind = ""',
-        _in("integration/test_replays", "test_a_replay_is_throttled_and_goes_on_where_it_stopped"),
+        _in("integration/inbox/test_replays", "test_a_replay_is_throttled_and_goes_on_where_it_stopped"),
     ),
     Fence(
         "a replay waits for live work",
         "app/dispatcher/loop.py",
         "if beats and self._broker_up and not any(behind):",
         "if beats and self._broker_up:",
-        _in("integration/test_replays", "test_history_runs_in_the_low_lane_and_only_while_nothing_live_waits"),
+        _in("integration/inbox/test_replays", "test_history_runs_in_the_low_lane_and_only_while_nothing_live_waits"),
     ),
     Fence(
         "a tombstone outlives the events it answers",
@@ -202,14 +205,14 @@ FENCES: tuple[Fence, ...] = (
         "AND NOT EXISTS (SELECT 1 FROM event e WHERE (e.source_id, e.entity_type, e.entity_id) =\n"
         "                      (n.source_id, n.entity_type, n.entity_id))",
         "",
-        _in("integration/test_housekeeping", "test_a_tombstone_goes_when_nothing_could_undo_its_deletion"),
+        _in("integration/inbox/test_housekeeping", "test_a_tombstone_goes_when_nothing_could_undo_its_deletion"),
     ),
     Fence(
         "who says when is asked no sooner",
         "tasks/attempt.py",
         "and error.retry_after_s is None",
         "",
-        _in("integration/test_retries", "test_a_remotes_retry_after_is_kept_on_the_row_and_tried_no_sooner"),
+        _in("integration/workers/test_retries", "test_a_remotes_retry_after_is_kept_on_the_row_and_tried_no_sooner"),
     ),
 )
 

@@ -32,7 +32,7 @@ from app.resources import Resources
 from bench.harness.reference import Accepted, Row, accepted, reference
 from config.settings import Settings
 from tasks.process import process
-from tests.integration.test_order_law import build
+from tests.integration.inbox.test_order_law import build
 from tests.support.factories import Inbox, incoming
 
 _RUN = itertools.count()

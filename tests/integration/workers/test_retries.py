@@ -58,5 +58,5 @@ def test_a_dead_event_keeps_reason_fingerprint_and_payload(
     assert '"amount"' in first.payload
     (note,) = first.history
     assert note["step"] == "dead"
-    assert note["where"].startswith("tests/integration/test_retries.py:")
+    assert note["where"].startswith("tests/integration/workers/test_retries.py:")
     assert note["trace"] == second.history[0]["trace"]

@@ -30,7 +30,7 @@ from app.security import api_keys
 from app.web.factory import create_app
 from config.settings import Settings
 from tasks.process import process
-from tests.integration.test_order_law import build
+from tests.integration.inbox.test_order_law import build
 from tests.support.cli_run import from_json, ok, refused, run
 from tests.support.factories import Inbox, incoming
 from tests.support.queues import Queues

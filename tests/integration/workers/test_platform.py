@@ -24,7 +24,7 @@ from deploy.local.processes import birth, end_leftovers, record
 from deploy.local.rabbitmq import queue_type
 from tests.support.waiting import free_port, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
 PROCFILE = procfile.read(ROOT / "Procfile")
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

@@ -15,7 +15,7 @@ import requests
 
 from tests.support.waiting import free_port, wait_until
 
-CONF = Path(__file__).parents[2] / "deploy" / "nginx.conf"
+CONF = Path(__file__).parents[3] / "deploy" / "nginx.conf"
 NGINX = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 
 # CI's script installs it where it may (.ci/run): there it must not be missing.

@@ -17,7 +17,7 @@ from tests.support.factories import Inbox, incoming
 from tests.support.queues import Queues
 from tests.support.waiting import wait_until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DEDICATED, HELPER = "dedicated@spillover", "helper@spillover"
 BURST = 500
 

@@ -20,7 +20,7 @@ from config.settings import Settings
 from tests.support.factories import Inbox
 from tests.support.waiting import free_port, wait_until
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from deploy.local.processes import end_leftovers, session
 from tests.support.waiting import free_port, wait_until
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class MakeUp:

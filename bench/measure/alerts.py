@@ -1,8 +1,8 @@
 """Measures that each alert fires within its time: a real Prometheus with the real rules over a real system.
 
-`make alerts`, or `.venv/bin/python -m bench.measure.alerts`: private servers and processes, each alert's fault brought about
-in turn, and before that a healthy hour. Every duration in the rules (``for``, windows, intervals) is divided by one
-factor; thresholds stay, and where one is an age an event is made that old. Needs Debian's package prometheus.
+`make alerts`, or `.venv/bin/python -m bench.measure.alerts`: private servers and processes, each alert's fault brought
+about in turn, and before that a healthy hour. Every duration in the rules (``for``, windows, intervals) is divided by
+one factor; thresholds stay, and where one is an age an event is made that old. Needs Debian's package prometheus.
 """
 
 import argparse

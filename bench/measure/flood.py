@@ -1,7 +1,8 @@
 """Owns the measurement of a flood of low events: what it costs the high ones, and what those cost it.
 
 Beside a running ``make up``. In one run: high alone, low's backlog alone, both, and last a backlog in all three lanes.
-With ``--slow`` low's events take 200 ms each: start the system with ``TIERCEL_PROCFILE=bench/slow.Procfile make up``.
+With ``--slow`` low's events take 200 ms each: start the system with ``TIERCEL_PROCFILE=bench/measure/slow.Procfile
+make up``.
 """
 
 import argparse

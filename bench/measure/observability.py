@@ -1,10 +1,10 @@
 """Owns the measurement of what it costs to be seen: processor time an event without metrics and traces, and with both.
 
-`.venv/bin/python -m bench.measure.observability`: two systems, each over private servers of its own, take the same events at
-the same rate at the same time, one with neither and one with both: metrics scraped every 15 s, as docker-compose.yml
-does, and one trace in ten sent to a collector. So whatever the machine does to one it does to the other. For the next
-pair their processes are started anew, and change sides. What counts is the processor time of receiver, workers and
-dispatcher, divided by the events.
+`.venv/bin/python -m bench.measure.observability`: two systems, each over private servers of its own, take the same
+events at the same rate at the same time, one with neither and one with both: metrics scraped every 15 s, as
+docker-compose.yml does, and one trace in ten sent to a collector. So whatever the machine does to one it does to the
+other. For the next pair their processes are started anew, and change sides. What counts is the processor time of
+receiver, workers and dispatcher, divided by the events.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Owns ``python -m bench.measure.pictures RESULTS.json FOLDER``: the pictures of a run of `make bench`, as SVG files."""
+"""``python -m bench.measure.pictures RESULTS.json FOLDER``: the pictures of a run of `make bench`, as SVG files."""
 
 import sys
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Owns docs/plans.md: how PostgreSQL carries out each statement of an event's way, in a running system.
 
-``python -m bench.measure.plans`` writes it. The plans are the generic ones that workers and receivers use: any parameter, as
-NULL, gives the same.
+``python -m bench.measure.plans`` writes it. The plans are the generic ones that workers and receivers use: any
+parameter, as NULL, gives the same.
 """
 
 import argparse
@@ -31,11 +31,11 @@ _MAKERS = (_make_entities, _write_entities, _record_facts, _record_leads)
 OWNED: list[Any] = Owned.__subclasses__()
 _HEAD = """# Plans
 
-How PostgreSQL carries out each statement of an event's way; `python -m bench.measure.plans` beside a running `make up` writes
-this. They are prepared once a connection and planned for any parameters
-([decision 11](decisions/0011-bare-connections-on-the-hot-path.md)), with plans that read a whole table switched off
-(`app/db/engine.py`): the planner's figures of a queue are always old.
-`tests/integration/inbox/test_plans.py` holds each of them to indexes, on tables of 0 to 300 rows.
+How PostgreSQL carries out each statement of an event's way; `python -m bench.measure.plans` beside a running `make up`
+writes this. They are prepared once a connection and planned for any parameters ([decision
+11](decisions/0011-bare-connections-on-the-hot-path.md)), with plans that read a whole table switched off
+(`app/db/engine.py`): the planner's figures of a queue are always old. `tests/integration/inbox/test_plans.py` holds
+each of them to indexes, on tables of 0 to 300 rows.
 """
 
 

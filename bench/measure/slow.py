@@ -1,6 +1,7 @@
 """Owns the entry module of a low worker with a slow handler: the real worker, and one kind of event that sleeps.
 
-``celery --app bench.measure.slow:celery`` in place of ``tasks.worker:celery`` (``bench/slow.Procfile``); nothing else differs.
+``celery --app bench.measure.slow:celery`` in place of ``tasks.worker:celery`` (``bench/measure/slow.Procfile``);
+nothing else differs.
 """
 
 import time

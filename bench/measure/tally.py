@@ -1,8 +1,8 @@
 """Measures that every outcome counter is the truth: 20,000 events with known outcomes, two processes killed meanwhile.
 
-`.venv/bin/python -m bench.measure.tally`: private servers, 2 gunicorn and 4 worker processes. On the way one of gunicorn's is
-killed, and one of the workers'; their parents start them again. Then the plan, the event table and the counters must
-say the same, and what a killed process counted for itself may lack at most what was in its hands.
+`.venv/bin/python -m bench.measure.tally`: private servers, 2 gunicorn and 4 worker processes. On the way one of
+gunicorn's is killed, and one of the workers'; their parents start them again. Then the plan, the event table and the
+counters must say the same, and what a killed process counted for itself may lack at most what was in its hands.
 """
 
 import argparse

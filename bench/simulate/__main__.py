@@ -1,4 +1,4 @@
-"""Owns ``python -m bench.day``: the simulated campaign day through four schedulers; figures, JSON, a picture.
+"""Owns ``python -m bench.simulate``: the simulated campaign day through four schedulers; figures, JSON, a picture.
 
 It needs no running system and takes about a minute.
 """
@@ -43,7 +43,7 @@ def simulated(policy: Compiled, seed: int, scale: float = 1.0) -> tuple[dict[str
 
 def main(words: Sequence[str] | None = None) -> int:
     """Simulate, show, and return the exit status: 1 where something doesn't hold."""
-    parser = argparse.ArgumentParser(prog="python -m bench.day", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.simulate", description=__doc__)
     parser.add_argument("--policy", type=Path, metavar="FILE", help="a policy instead of the shipped one")
     parser.add_argument("--seed", type=int, default=trace.SEED, help="another day like it (%(default)s)")
     parser.add_argument("--scale", type=float, default=1.0, help="shorten every hour, to try it (%(default)g)")

@@ -11,7 +11,7 @@ Row = dict[str, str]
 
 def rows(vendor: str) -> list[Row]:
     """Return a vendor's catalogue as it is written."""
-    text = files("app.sources").joinpath("catalogues", f"{vendor}.csv").read_text("utf-8")
+    text = files("app.sources.kinds").joinpath("catalogues", f"{vendor}.csv").read_text("utf-8")
     return list(csv.DictReader(text.splitlines()))
 
 

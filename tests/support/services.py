@@ -1,7 +1,7 @@
 """Owns the private servers of a test run, and that no test ever reaches the servers of whoever runs it.
 
-A pytest plugin: ``pytest_plugins = ("tests.support.services",)`` in tests/conftest.py. From the first moment the settings'
-variables are gone from the environment and TIERCEL_HOME is a folder of this run's own. The session fixture
+A pytest plugin: ``pytest_plugins = ("tests.support.services",)`` in tests/conftest.py. From the first moment the
+settings' variables are gone from the environment and TIERCEL_HOME is a folder of this run's own. The session fixture
 ``services`` starts PostgreSQL, RabbitMQ and Redis there (no fsync) and puts their URLs into the environment, unless
 TEST_DATABASE_URL, TEST_BROKER_URL, TEST_REDIS_URL name servers whose data may be destroyed.
 """

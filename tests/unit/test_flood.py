@@ -40,6 +40,6 @@ def test_each_thing_that_does_not_hold_is_said() -> None:
 
 
 def test_the_slow_worker_is_the_shipped_one_but_for_its_handler() -> None:
-    ours, shipped = procfile.read(ROOT / "bench" / "slow.Procfile"), procfile.read(ROOT / "Procfile")
+    ours, shipped = procfile.read(ROOT / "bench" / "measure" / "slow.Procfile"), procfile.read(ROOT / "Procfile")
     shipped["worker-low"] = shipped["worker-low"].replace("tasks.worker:celery", "bench.measure.slow:celery")
     assert ours == shipped

@@ -44,7 +44,7 @@ def serve(tmp_path: Path, services: dict[str, str]) -> Iterator[Serve]:
 
     def start(*words: str, preexec: Callable[[], None] | None = None) -> tuple[subprocess.Popen[bytes], int]:
         port = free_port()
-        config = Path(__file__).parents[3] / "config" / "gunicorn.py"
+        config = Path(__file__).parents[3] / "app" / "gunicorn_conf.py"
         line = [sys.executable, "-m", "gunicorn", "--config", str(config), *words, "answering:application"]
         env = {**os.environ, **services, "PORT": str(port), "WEB_PROCESSES": "1", "WEB_THREADS": "4"}
         # S603, PLW1509: the limit of open files is for this process only.

@@ -69,7 +69,8 @@ def show_(event_id: uuid.UUID, as_json: bool) -> None:
     """Show one event: its timeline, why it has its lane, and its payload."""
     with session(read_settings()) as opened:
         event, name = read.event(opened, event_id)
-    shown = serializers.event_in_full(event, name)
+        headers = read.headers(opened, event)
+    shown = serializers.event_in_full(event, name, headers)
     if as_json:
         show.json(shown)
         return
@@ -79,6 +80,8 @@ def show_(event_id: uuid.UUID, as_json: bool) -> None:
     rows += [("status", _state(shown)), ("error", shown["error"])]
     show.table(("event", ""), rows)
     show.table(("at (UTC)", "step", ""), [_step(step) for step in shown["timeline"]], title="timeline")
+    if headers:
+        show.table(("header", ""), sorted(headers.items()), title="headers that were kept")
     click.echo(show.payload(event.payload))
 
 

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -16,11 +17,11 @@ from app.cli.connect import opened, read_settings
 from app.cli.policygiven import author
 from app.cli.whoami import whoami
 from app.db.engine import transaction
-from app.errors import ConfigInvalid
 from app.inbox import release
 from app.inbox.mapper import Mapper
-from app.inbox.read import EventFilter
-from app.inbox.release import Released
+from app.inbox.read import EventFilter, EventUnknown
+from app.inbox.release import NotHeld, Released
+from app.inbox.remap import StillUnmapped
 from app.models import Outcome, Source
 from app.priority.stored.live import LivePolicies
 from app.security import audit
@@ -125,9 +126,10 @@ def _all(
         with transaction(engine) as session:
             acting(session, author())
             mapper_of = mappers(session, settings)
-            found = release.held(session, wanted, reason, after=after, limit=_BATCH)
+            found, before = release.held(session, wanted, reason, after=after, limit=_BATCH), len(results)
             for event_id in found:
-                with session.begin_nested():
+                # Another release may have taken it meanwhile.
+                with suppress(NotHeld, EventUnknown), session.begin_nested():
                     results.append(
                         release.release(
                             session,
@@ -140,7 +142,7 @@ def _all(
                         )
                     )
             if found and not dry_run:
-                done = sum(one.becomes != "unmapped" for one in results[-len(found) :])
+                done = sum(one.becomes != "unmapped" for one in results[before:])
                 audit.record(session, Action.EVENTS_RELEASED, "events", count=done, trust_version=trust_version)
         if len(found) < _BATCH:
             return results
@@ -148,17 +150,21 @@ def _all(
 
 
 def mappers(session: Session, settings: Settings) -> Callable[[int], Mapper]:
-    """Return what maps each source's unmapped events, as its options and the live priority policy are now."""
+    """Return what maps each source's unmapped events, as its options and the live priority policy are now.
+
+    It raises StillUnmapped where a source is removed.
+    """
     policies = LivePolicies()
     policies.read(session)
     vault = Vault(settings)
 
     @cache
     def mapper(source_id: int) -> Mapper:
-        source = session.get_one(Source, source_id)
-        endpoint = configured.ready(source, vault)
+        # Locked, so that its options stay what they are until what was mapped by them is stored.
+        source = session.get_one(Source, source_id, with_for_update={"read": True}, populate_existing=True)
+        endpoint = None if source.removed_at else configured.ready(source, vault)
         if endpoint is None:
-            raise ConfigInvalid(f"the source {source.name!r} can't be used by this release")
+            raise StillUnmapped(f"the source {source.name!r} is removed, or can't be used by this release")
         return Mapper(
             source=endpoint.name,
             source_id=source_id,

@@ -4,7 +4,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import click
 import requests
@@ -98,7 +98,7 @@ def command(  # noqa: PLR0913  # an option each
         sender = Sender(KINDS[kind], secret, configured.check_config(KINDS[kind], given.config(config)))
     else:
         sender = known(settings, name, secret)
-    _send(sender, target, Sent(type_, data, body, content_type, key), count)
+    _send(sender, addressed(sender, target), Sent(type_, data, body, content_type, key), count)
 
 
 def target_of(url: str, name: str) -> str:
@@ -111,6 +111,12 @@ def target_of(url: str, name: str) -> str:
     if not usable:
         raise click.BadParameter(f"{url!r} isn't a http:// or https:// URL", param_hint="--url")
     return f"{url.rstrip('/')}/webhooks/{quote(name, safe='')}"
+
+
+def addressed(sender: Sender, target: str) -> str:
+    """Return a source's endpoint with what this sender's URL brings."""
+    query = urlencode(sender.kind.query(sender.secret, sender.config), errors="surrogatepass")
+    return f"{target}?{query}" if query else target
 
 
 def known(settings: Settings, name: str, secret: str | None) -> Sender:
@@ -162,17 +168,16 @@ def post(http: requests.Session, target: str, body: bytes, headers: dict[str, st
         Unavailable, ConfigInvalid: there is no answer, or the headers can't be sent.
     """
     # Bytes, since the values stand for their Latin-1 bytes; a redirect must not carry the secret on.
+    shown = target.partition("?")[0]  # what comes after may be a secret
     wire: Any = {name: value.encode("latin-1") for name, value in headers.items()}
     try:
         return http.post(target, data=body, headers=wire, timeout=_TIMEOUTS_S, allow_redirects=False)
     except requests.exceptions.InvalidHeader as error:
         raise ConfigInvalid("the key or the secret can't travel in a header") from error
     except requests.Timeout as error:
-        raise Unavailable(f"{target} doesn't answer in time") from error
+        raise Unavailable(f"{shown} doesn't answer in time") from error
     except requests.RequestException as error:
-        raise Unavailable(
-            f"{target} can't be reached: is the receiver running (make up), and on this port?"
-        ) from error
+        raise Unavailable(f"{shown} can't be reached: is the receiver running (make up), and on this port?") from error
 
 
 def _line(answer: requests.Response) -> str:

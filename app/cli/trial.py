@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from app.cli import bodies, given, show, tryout
 from app.cli.bodies import Wanted
 from app.cli.connect import opened, read_settings
-from app.cli.send import known, post, target_of
+from app.cli.send import addressed, known, post, target_of
 from app.db.engine import transaction
 from app.errors import TiercelError
 from app.inbox import read
@@ -106,10 +106,10 @@ def _steps(  # noqa: PLR0913  # what the options say
         type_ = type_ or bodies.default_type(kind.name, sender.config)
         body = bodies.body(kind.name, Wanted(key, type_, None, 1, now, sender.secret, sender.config))
         headers = kind.sign(Outgoing(key, type_, body, now), sender.secret, sender.config)
-        yield Step("sign", True, f"{type_} as {', '.join(headers)}")
+        yield Step("sign", True, f"{type_} as {', '.join(headers) or 'the URL says'}")
         with requests.Session() as http:
             http.trust_env = False
-            answer = post(http, target, body, {"content-type": "application/json", **headers})
+            answer = post(http, addressed(sender, target), body, {"content-type": "application/json", **headers})
     except TiercelError as error:
         yield Step("send", False, str(error))
         return

@@ -25,8 +25,8 @@ def unmapped_command(source: str | None, limit: int, as_json: bool) -> None:
     if as_json:
         show.json(shown)
         return
-    columns = ("example", "source", "type", "reason", "count", "newest (UTC)")
-    show.table(
-        columns,
-        [(one["example_id"], one["source"], one["type"], one["reason"], one["count"], one["newest"]) for one in shown],
-    )
+    for one in shown:
+        click.echo(show.clean(f"{one['count']} of {one['source']}, type {one['type']}: {one['reason']}"))
+        click.echo(f"    newest {show.cell(one['newest'])} UTC; look at one: tiercel events show {one['example_id']}")
+    if not shown:
+        click.echo("no event is unmapped")

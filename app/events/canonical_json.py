@@ -162,6 +162,23 @@ def digest(value: JsonValue) -> bytes:
     return hashlib.sha256(dump(value)).digest()
 
 
+def with_only(body: JsonObject, pointer: str, number: int) -> JsonObject:
+    """Return an object in which the array that a pointer names has only one of its elements; the rest is shared.
+
+    So what is kept of each of many entities is no more than what is said of it.
+    """
+    copy = dict(body)
+    place: Any = copy
+    *steps, last = (step.replace("~1", "/").replace("~0", "~") for step in pointer.removeprefix("/").split("/"))
+    for step in steps:
+        key = int(step) if isinstance(place, list) else step
+        place[key] = place[key].copy()
+        place = place[key]
+    key = int(last) if isinstance(place, list) else last
+    place[key] = [place[key][number]]
+    return copy
+
+
 def resolve(value: JsonValue, pointer: str) -> JsonValue:
     """Return what a JSON pointer (RFC 6901) names, or None where nothing is."""
     if not pointer:

@@ -1,7 +1,7 @@
 """From a verified request to the events that are stored: mapped where it can be read, unmapped where not. Pure."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from app.errors import BodyMalformed, FieldInvalid
@@ -12,10 +12,38 @@ from app.inbox.unmapped import unmapped
 from app.priority import Decision
 from app.sources.kinds import Kind, Request
 from app.sources.kinds.kind import Config, Delivery
+from app.sources.kinds.ndjson import MOST_EVENTS
 from app.sources.kinds.read import interpret
 
+_MOST_CHARS = 4 * 1024 * 1024
+"""What the entities of one request may take in all, beside the first of each delivery: more is not stored in time."""
 UNREADABLE = (BodyMalformed, FieldInvalid)
 """What reading a verified delivery raises."""
+
+
+class _Room:
+    """What the deliveries of one request may still bring beside their first entities."""
+
+    def __init__(self, deliveries: int) -> None:
+        self._events = MOST_EVENTS - deliveries
+        self._chars = _MOST_CHARS
+
+    def taken(self, events: Iterable[NewEvent]) -> list[NewEvent]:
+        """Return a delivery's events.
+
+        Raises:
+            FieldInvalid: they don't fit; the other deliveries have as much room as before.
+        """
+        found: list[NewEvent] = []
+        chars = 0
+        for event in events:
+            chars += len(event.payload) if found else 0
+            if len(found) > self._events or chars > self._chars:
+                raise FieldInvalid("the request describes more entities than can be stored together")
+            found.append(event)
+        self._events -= max(0, len(found) - 1)
+        self._chars -= chars
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +75,12 @@ class Mapper:
         except UNREADABLE as error:
             return [self._unmapped(request, str(error), None, None)], False
         if parts is None:
-            events = self._read(request, None)
+            events = self._read(request, None, _Room(1))
             return events, len(events) != 1
         # Ids made in one millisecond have no order; where two events of a batch share a key, the first is to stand.
         ids = sorted(new_event_id() for _ in parts)
-        read = (self._read(part, made) for part, made in zip(parts, ids, strict=True))
+        room = _Room(len(parts))
+        read = (self._read(part, made, room) for part, made in zip(parts, ids, strict=True))
         return [event for events in read for event in events], True
 
     def prepared(self, incoming: Incoming, received_at: float, event_id: uuid.UUID | None = None) -> NewEvent:
@@ -68,16 +97,26 @@ class Mapper:
             disabled=self.disabled,
         )
 
-    def _read(self, request: Request, event_id: uuid.UUID | None) -> list[NewEvent]:
+    def of_one(self, incoming: Sequence[Incoming], received_at: float, event_id: uuid.UUID) -> list[NewEvent]:
+        """Return what is stored of one delivery's events in normal form; the first has the given id.
+
+        Raises:
+            FieldInvalid: they are more than can be stored together.
+        """
+        return _Room(1).taken(
+            self.prepared(one, received_at, None if number else event_id) for number, one in enumerate(incoming)
+        )
+
+    def _read(self, request: Request, event_id: uuid.UUID | None, room: "_Room") -> list[NewEvent]:
         """Return the events of one delivery; one that can't be read is unmapped as a whole."""
         delivery = None
         try:
             delivery = self.kind.open(request, self.secrets, self.config)
             reading = interpret(self.kind, delivery, request, self.config, self.source)
-            return [
+            return room.taken(
                 self.prepared(incoming, request.received_at, None if number else event_id)
                 for number, incoming in enumerate(reading.events)
-            ]
+            )
         except UNREADABLE as error:
             return [self._unmapped(request, str(error), delivery, event_id)]
 

@@ -15,6 +15,7 @@ from app.models import Outcome
 from app.priority import Decision
 
 TOO_FAR_AHEAD = "the version lies further ahead than the allowed skew"
+_MOST_TEXT = 500
 SOURCE_DISABLED = "source-disabled"
 
 
@@ -67,7 +68,12 @@ class NewEvent:
         """What could not be understood and was left out, as entries of the event's history."""
         notes = (*self.incoming.notes, *self.schedule.notes)
         at = self.received_at.isoformat()
-        return [{"step": "note", "at": at, "detail": note} for note in notes] if notes else None
+        return [{"step": "note", "at": at, "detail": storable(note)} for note in notes] if notes else None
+
+
+def storable(text: str) -> str:
+    """Return a text that PostgreSQL can hold, cut to what a person reads."""
+    return text[:_MOST_TEXT].encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
 
 
 def prepare(  # noqa: PLR0913  # one event's facts

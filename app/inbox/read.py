@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from app.db.pipeline import Executor
 from app.errors import Rejected
-from app.models import Entity, Event, Lane, Outcome, Source, Status
+from app.models import Entity, Event, Lane, Outcome, Source, Status, Unmapped
 
 
 class EventUnknown(Rejected):
@@ -118,6 +118,12 @@ def event(session: Session, event_id: uuid.UUID) -> tuple[Event, str]:
     if row is None:
         raise EventUnknown
     return row[0], row[1]
+
+
+def headers(session: Session, event: Event) -> dict[str, Any] | None:
+    """Return the headers that are kept of an unmapped event, redacted; None for any other."""
+    raw = session.get(Unmapped, event.id) if event.outcome == Outcome.UNMAPPED else None
+    return None if raw is None else raw.headers
 
 
 def timeline(event: Event) -> list[dict[str, Any]]:

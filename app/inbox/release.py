@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from sqlalchemy import text
 from sqlalchemy.orm import Session
@@ -11,7 +12,7 @@ from app.errors import Rejected
 from app.inbox.mapper import Mapper
 from app.inbox.prepare import SOURCE_DISABLED
 from app.inbox.read import EventFilter, EventUnknown
-from app.inbox.remap import Mapped, StillUnmapped, map_again, read_again
+from app.inbox.remap import StillUnmapped, keep_unmapped, map_again
 from app.inbox.replays import as_json, where
 from app.inbox.wake import wake
 from app.models import HELD, Outcome, Status
@@ -87,7 +88,7 @@ def release(
 
     A quarantined one goes as of its arrival, or of its own version where that is trusted: a trusted version in the
     future blocks its entity until that time. An unmapped one is mapped again with what ``mapper_of`` returns for its
-    source, and stays as it is where it still can't be read.
+    source, and stays unmapped where it still can't be read.
 
     Raises:
         EventUnknown: there is none.
@@ -100,7 +101,7 @@ def release(
     if row.status != Status.FAILED or outcome not in HELD or outcome is None:
         raise NotHeld
     if outcome is Outcome.UNMAPPED:
-        return _unmapped(session, event_id, row.type, mapper_of(row.source_id), by=by, dry_run=dry_run)
+        return _unmapped(session, event_id, row.type, partial(mapper_of, row.source_id), by=by, dry_run=dry_run)
     if not dry_run:
         values = {"id": event_id, "by": by, "trust": trust_version, "disabled": SOURCE_DISABLED, "skew_s": skew_s}
         session.execute(_RELEASE, values)
@@ -109,15 +110,16 @@ def release(
 
 
 def _unmapped(
-    session: Session, event_id: uuid.UUID, event_type: str, mapper: Mapper, *, by: str, dry_run: bool
+    session: Session, event_id: uuid.UUID, event_type: str, mapper: Callable[[], Mapper], *, by: str, dry_run: bool
 ) -> Released:
     try:
-        if dry_run:
-            events = read_again(session, event_id, mapper)
-            mapped = Mapped((), events[0].type if events else "", "", None if events else Outcome.UNCHANGED)
-        else:
-            mapped = map_again(session, event_id, mapper, by=by)
+        with session.begin_nested() as tried:
+            mapped = map_again(session, event_id, mapper(), by=by)
+            if dry_run:
+                tried.rollback()
     except StillUnmapped as error:
+        if not dry_run:
+            keep_unmapped(session, event_id, str(error), by=by)
         return Released(event_id, Outcome.UNMAPPED, Outcome.UNMAPPED.name.lower(), event_type, str(error))
     becomes = Status.PENDING.name if mapped.outcome is None else mapped.outcome.name
     released = Released(event_id, Outcome.UNMAPPED, becomes.lower(), mapped.type or event_type)

@@ -10,10 +10,9 @@ from sqlalchemy.orm import Session
 
 from app.db.recordset import packed
 from app.events.incoming import Incoming
-from app.inbox.ids import new_event_id
 from app.inbox.mapper import UNREADABLE, Mapper
 from app.inbox.prepare import NewEvent
-from app.inbox.store import row_of, store
+from app.inbox.store import Kept, row_of, store
 from app.inbox.wake import wake
 from app.models import Outcome, Status
 from app.sources.kinds import Request
@@ -35,8 +34,8 @@ SELECT :source_id, digest, :id, :fingerprint, :lane FROM unnest(CAST(:digests AS
 ORDER BY digest ON CONFLICT DO NOTHING
 """)
 _HOLDERS = text("""
-SELECT event_id FROM event_key
-WHERE source_id = :source_id AND digest = ANY(CAST(:digests AS bytea[])) AND event_id <> :id LIMIT 1
+SELECT digest, event_id, fingerprint FROM event_key
+WHERE source_id = :source_id AND digest = ANY(CAST(:digests AS bytea[])) AND event_id <> :id
 """)
 _GIVE_KEYS = text("""
 UPDATE event_key SET event_id = :first
@@ -80,8 +79,15 @@ WHERE event.id = :id
 """)
 _END = text(f"""
 UPDATE event SET status = {Status.COMPLETED:d}, outcome = :outcome, error = NULL, finished_at = clock_timestamp(),
+       state = false, fact = false,
        history = history || CAST(:released AS jsonb)
 WHERE id = :id
+""")
+# Each reason once: a release of thousands is tried again and again.
+_KEEP = text("""
+UPDATE event SET error = :reason,
+       history = history || jsonb_set(CAST(:released AS jsonb), '{0,before}', coalesce(to_jsonb(error), 'null'))
+WHERE id = :id AND error IS DISTINCT FROM :reason
 """)
 _FORGET_RAW = text("DELETE FROM unmapped WHERE event_id = :id")
 _COME_BEFORE = text("UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[]))")
@@ -111,12 +117,8 @@ def read_again(session: Session, event_id: uuid.UUID, mapper: Mapper) -> list[In
     kind, at = mapper.kind, row.received_at.timestamp()
     request = Request(row.headers, bytes(row.body), at, digest=bytes(row.digest))
     try:
-        parts = kind.split(request, mapper.config)
-        return [
-            event
-            for part in ([request] if parts is None else parts)
-            for event in read(kind, part, mapper.secrets, mapper.config, mapper.source).events
-        ]
+        # One delivery: a batch was taken apart when it arrived.
+        return list(read(kind, request, mapper.secrets, mapper.config, mapper.source).events)
     except UNREADABLE as error:
         raise StillUnmapped(str(error)) from error
 
@@ -127,7 +129,8 @@ def map_again(session: Session, event_id: uuid.UUID, mapper: Mapper, *, by: str)
     A body that describes several entities becomes several events, all or none.
 
     Raises:
-        StillUnmapped: it still can't be read; nothing is changed.
+        StillUnmapped: it still can't be read, or an event with another content has its key. What this has changed is
+            to be rolled back.
     """
     incoming = read_again(session, event_id, mapper)
     received_at = session.execute(_RAW, {"id": event_id}).one().received_at.timestamp()
@@ -135,31 +138,45 @@ def map_again(session: Session, event_id: uuid.UUID, mapper: Mapper, *, by: str)
     if not incoming:
         _end(session, event_id, Outcome.UNCHANGED, {**released, "ignored": True})
         return Mapped((), "", "", Outcome.UNCHANGED)
-    events = [
-        mapper.prepared(one, received_at, new_event_id() if number else event_id)
-        for number, one in enumerate(incoming)
-    ]
+    try:
+        events = mapper.of_one(incoming, received_at, event_id)
+    except UNREADABLE as error:
+        raise StillUnmapped(str(error)) from error
     first, others = events[0], [replace(event, while_disabled=True) for event in events[1:]]
     outcome = _become(session, first, released)
     if others:
         stored = store(session, others)
+        if taken := [one for one in stored if one.kept is Kept.CONFLICT]:
+            raise StillUnmapped(_taken(taken[0].id))
         session.execute(_COME_BEFORE, {"ids": [str(one.id) for one in stored if one.publish]})
     session.execute(_FORGET_RAW, {"id": event_id})
     wake(session)
     return Mapped(tuple(event.id for event in events), first.incoming.type, first.incoming.entity_type, outcome)
 
 
+def keep_unmapped(session: Session, event_id: uuid.UUID, reason: str, *, by: str) -> None:
+    """Note why an event still can't be read, where the reason is another than before."""
+    released = _entry(session, {"step": "release failed", "by": by, "error": reason, "before": None})
+    session.execute(_KEEP, {"id": event_id, "reason": reason, "released": released})
+
+
 def _become(session: Session, event: NewEvent, released: dict[str, Any]) -> Outcome | None:
     """Make a row the event that it was read as, or the duplicate of the one that has its key."""
     keys = {"source_id": event.source_id, "digests": list(event.keys), "id": event.id}
     session.execute(_TAKE_KEYS, {**keys, "fingerprint": event.fingerprint, "lane": int(event.decision.lane)})
-    holder = session.execute(_HOLDERS, keys).scalar_one_or_none()
-    if holder is not None:
+    if holders := {bytes(row[0]): row[1:] for row in session.execute(_HOLDERS, keys)}:
+        holder, fingerprint = next(holders[key] for key in event.keys if key in holders)
+        if event.keys[0] in holders and bytes(fingerprint) != event.fingerprint:
+            raise StillUnmapped(_taken(holder))
         session.execute(_GIVE_KEYS, {**keys, "first": holder})
         _end(session, event.id, Outcome.DUPLICATE, {**released, "duplicate of": str(holder)})
         return Outcome.DUPLICATE
     session.execute(_BECOME, {"id": event.id, "rows": packed([row_of(event)]), "released": _entry(session, released)})
     return event.held.outcome if event.held else None
+
+
+def _taken(holder: uuid.UUID) -> str:
+    return f"another event has its key, and another content: {holder}"
 
 
 def _end(session: Session, event_id: uuid.UUID, outcome: Outcome, released: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ class NotReplayable(Rejected):
     """The event is waiting or running."""
 
 
-_STATE = text("SELECT status, outcome FROM event WHERE id = :id FOR UPDATE")
+_STATE = text("SELECT status, outcome, state OR fact FROM event WHERE id = :id FOR UPDATE")
 _REPLAY = text("""
 UPDATE event SET status = 0, outcome = NULL, error = NULL, attempts = 0, dispatches = 0, dispatched_at = NULL,
        finished_at = NULL, claim_token = NULL, due_at = now(),
@@ -42,5 +42,7 @@ def replay(session: Executor, event_id: uuid.UUID) -> None:
     outcome = Outcome(row[1])
     if outcome in HELD:
         raise NotReplayable(f"the event is {outcome.name.lower()}: release it instead")
+    if not row[2]:
+        raise NotReplayable("the event says nothing of its own: it was released as a duplicate, or is ignored")
     session.execute(_REPLAY, {"id": event_id, "was": outcome.name.lower()})
     wake(session)

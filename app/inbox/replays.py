@@ -57,7 +57,9 @@ _CONDITIONS = {
     "since": "e.received_at >= CAST(:since AS timestamptz)",
     "until": "e.received_at < CAST(:until AS timestamptz)",
 }
-_ENDED = f"e.status IN (2, 3) AND e.outcome NOT IN ({Outcome.QUARANTINED:d}, {Outcome.UNMAPPED:d})"
+_ENDED = (
+    f"e.status IN (2, 3) AND e.outcome NOT IN ({Outcome.QUARANTINED:d}, {Outcome.UNMAPPED:d}) AND (e.state OR e.fact)"
+)
 _ENUMS = {"lane": Lane, "status": Status, "outcome": Outcome}
 # The gate of app.handlers.gate in SQL, for counting only: what is applied, the gate alone decides. Held together by
 # test_a_dry_run_judges_as_the_gate_does.

@@ -34,7 +34,7 @@ def schedule_of(incoming: Incoming) -> Schedule:
     """Return what an event's data says about when it counts.
 
     A field that can't be read as a time may describe the thing itself, so it is noted and schedules nothing. A delete
-    never expires: not to delete is never safe.
+    never expires: not to delete is never safe. Nor does what a catalogue or a rule says is a fact: it has happened.
     """
     own = incoming.entity_id if incoming.entity_type == "campaign" else None
     data = resolve(incoming.payload, incoming.data_pointer)
@@ -42,7 +42,8 @@ def schedule_of(incoming: Incoming) -> Schedule:
         return Schedule(campaign=own)
     notes: list[str] = []
     effective_at, expires_at = _time(data, "effective_at", notes), None
-    if incoming.operation is not Operation.DELETE and incoming.entity_type not in _OWN_SCHEDULE:
+    expires = incoming.operation is not Operation.DELETE and not incoming.fact
+    if expires and incoming.entity_type not in _OWN_SCHEDULE:
         expires_at = _time(data, "expires_at", notes)
     if effective_at and expires_at and expires_at <= effective_at:
         notes.append("expires_at isn't after effective_at")

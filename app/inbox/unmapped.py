@@ -11,19 +11,19 @@ from app.errors import BodyMalformed
 from app.events.canonical_json import digest, dump, parse_leniently
 from app.events.incoming import Incoming, JsonObject, JsonValue, Operation
 from app.inbox.ids import new_event_id
-from app.inbox.prepare import Held, NewEvent, Raw
+from app.inbox.prepare import Held, NewEvent, Raw, storable
 from app.inbox.schedule import Schedule
 from app.models import Lane, Outcome
 from app.priority import Decision
 from app.sources.kinds import Kind, Request
 from app.sources.kinds.kind import Config, Delivery
-from app.sources.kinds.redaction import redact_bytes, redact_text
+from app.sources.kinds.redaction import redact_bytes
 
 TYPE = "event.unmapped"
 """Of events whose sender's own type can't be read either."""
 ENTITY_TYPE = "event"
-_MOST_REASON = 500
-_MOST_HEADER = 1_000
+_MOST_HEADER = 8_190
+"""As many bytes as the server takes (app/gunicorn_conf.py)."""
 _DECISION = Decision(Lane.LOW, 0, ("unmapped",))
 
 
@@ -53,13 +53,17 @@ def unmapped(  # noqa: PLR0913  # one event's facts
     headers = kept_headers(request.headers, kind, config, secrets)
     body = redact_bytes(request.body, secrets)
     payload = dump(as_json(body))
-    # What isn't signed must not make the same body new: then the delivery has a key over its content.
-    known = None if delivery is None else delivery.content_key or delivery.key
-    key = digest(["unmapped", [received.hex(), headers] if known is None else known])
+    # With the body in it no two of these are ever in conflict: each is kept, and release finds whose key it is. What
+    # isn't signed must not make the same body new: then the delivery has a key over its content, or isn't parsed.
+    if delivery is not None:
+        known: JsonValue = delivery.content_key or delivery.key
+    else:
+        known = None if getattr(config, "auth", "hmac") == "hmac" else headers
+    key = digest(["unmapped", received.hex(), known])
     incoming = Incoming(
         source=source,
         external_id=key.hex(),
-        type=(delivery and delivery.type) or TYPE,
+        type=(delivery and _redacted(delivery.type, secrets)) or TYPE,
         entity_type=ENTITY_TYPE,
         entity_id=str(event_id),
         operation=Operation.UPDATE,
@@ -77,7 +81,7 @@ def unmapped(  # noqa: PLR0913  # one event's facts
         decision=_DECISION,
         received_at=datetime.fromtimestamp(request.received_at, UTC),
         version=Decimal(int(request.received_at * 1_000_000)) / 1_000_000,
-        held=Held(Outcome.UNMAPPED, redact_text(reason, secrets)[:_MOST_REASON]),
+        held=Held(Outcome.UNMAPPED, storable(_redacted(reason, secrets))),
         final=False,
         schedule=Schedule(),
         trace=trace,
@@ -105,14 +109,20 @@ def kept_headers(headers: Mapping[str, str], kind: Kind, config: Config, secrets
         for name, value in headers.items()
         if (name in exact or (beginnings and name.startswith(beginnings))) and not _signs(name)
     }
-    return {name: redact_text(_clean(value), secrets)[:_MOST_HEADER] for name, value in sorted(found.items())}
+    return {name: _header(value, secrets) for name, value in sorted(found.items())}
 
 
 def _signs(name: str) -> bool:
     """Tell whether a header carries a signature or a secret rather than a meaning."""
-    return any(word in name for word in ("signature", "hmac", "secret", "token", "authorization"))
+    return name.endswith("token") or any(word in name for word in ("signature", "hmac", "secret", "authorization"))
 
 
-def _clean(value: str) -> str:
-    # A header is bytes that WSGI hands over as Latin-1; jsonb holds neither a NUL nor half a surrogate pair.
-    return value.encode("utf-8", "replace").decode().replace("\x00", "\ufffd")
+def _header(value: str, secrets: Sequence[str]) -> str:
+    # A header is bytes that WSGI hands over as Latin-1.
+    return (
+        redact_bytes(value.encode("latin-1", "replace"), secrets)[:_MOST_HEADER].decode("latin-1").replace("\x00", "?")
+    )
+
+
+def _redacted(text: str, secrets: Sequence[str]) -> str:
+    return redact_bytes(text.encode("utf-8", "replace"), secrets).decode("utf-8", "replace")

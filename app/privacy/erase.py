@@ -4,6 +4,7 @@ An erased entity stays as a final tombstone without data, so that no late or rep
 event keeps its row, key and outcome, and loses its body.
 """
 
+import json
 import re
 import uuid
 from collections.abc import Iterator, Sequence
@@ -103,7 +104,8 @@ def _unmapped_about(session: Executor, source_id: int, subject: dict[str, Any]) 
     customer = str(subject["customer_id"])
     words = [re.escape(word) for word in (customer, *map(str, subject.get("orders") or []))]
     if subject.get("email"):
-        words += [re.escape(form) for form in (subject["email"], quote(subject["email"], safe=""))]
+        email = subject["email"]
+        words += [re.escape(form) for form in (email, quote(email, safe=""), json.dumps(email)[1:-1])]
     named = re.compile(rf"(?<![0-9a-z])(?:{'|'.join(words)})(?![0-9a-z])", re.IGNORECASE)
     after = _FIRST
     while found := session.execute(_UNMAPPED, {"source_id": source_id, "after": after, "limit": _READ_AT_ONCE}).all():

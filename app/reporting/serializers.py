@@ -34,8 +34,8 @@ def event(event: Event, source: str) -> dict[str, Any]:
     }
 
 
-def event_in_full(one: Event, source: str) -> dict[str, Any]:
-    """Return an event with its reasons, timeline and redacted payload."""
+def event_in_full(one: Event, source: str, headers: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return an event with its reasons, timeline and redacted payload; ``headers``: those that are kept of it."""
     return {
         **event(one, source),
         "reasons": one.reasons,
@@ -44,6 +44,7 @@ def event_in_full(one: Event, source: str) -> dict[str, Any]:
         "expires_at": one.expires_at,
         "campaign": one.campaign,
         "timeline": read.timeline(one),
+        "headers": headers,
         "payload": orjson.Fragment(one.payload),
     }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -19,6 +20,7 @@ from app.security import audit
 from app.security.audit import Action
 from app.security.vault import Vault, VaultUnusable
 from app.sources.kinds import KINDS, Kind
+from app.sources.kinds.fields import PATTERNS
 from app.sources.kinds.kind import Config
 
 _LOG = structlog.get_logger()
@@ -86,8 +88,19 @@ def check_config(kind: Kind, config: dict[str, Any]) -> Config:
     try:
         return kind.config.model_validate(config)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'options'}: {e['msg']}" for e in error.errors())
-        raise ConfigInvalid(wrong) from None
+        raise ConfigInvalid("; ".join(dict.fromkeys(map(_wrong, error.errors())))) from None
+
+
+def _wrong(error: ErrorDetails) -> str:
+    """Return what is wrong with an option, for a person; elements of a list are counted from 1."""
+    where = ".".join(str(step + 1) if isinstance(step, int) else str(step) for step in error["loc"]) or "options"
+    pattern = error.get("ctx", {}).get("pattern")
+    what = f"must be {PATTERNS[pattern]}" if pattern in PATTERNS else error["msg"]
+    return (
+        f"{where}: {what}, not {error['input']!r:.100}"
+        if isinstance(error["input"], str | int)
+        else f"{where}: {what}"
+    )
 
 
 def add(session: Session, vault: Vault, name: str, kind_name: str, secret: str, config: dict[str, Any]) -> Source:

@@ -10,7 +10,7 @@ from flask import Flask
 from app.web.factory import add_routes
 from app.web.openapi import document
 
-PAGE = Path(__file__).parents[3] / "docs" / "api-reference.md"
+PAGE = Path(__file__).parents[2] / "docs" / "api-reference.md"
 _HEAD = """# API reference
 
 Made by `make reference` from what the routes say about themselves; don't edit it. `GET /openapi.json` is the same for

@@ -201,9 +201,7 @@ def senders(
 
 
 def new_secret(kind: str) -> str:
-    """Return a new secret as this kind's senders have them."""
+    """Return a new secret as this kind's senders have them; one that is hex and base64, too, where they choose."""
     if kind == "standard":
         return "whsec_" + base64.b64encode(secrets.token_bytes(24)).decode()
-    if kind == "squarespace":
-        return secrets.token_hex(32)
-    return secrets.token_urlsafe(24)
+    return secrets.token_hex(32)

@@ -1,4 +1,4 @@
-"""``python -m bench.measure.policy``: what one decision costs under a policy of 200 rules, the shipped one, and worse."""
+"""``python -m bench.measure.policy``: what a decision costs under 200 rules, under the shipped policy, and worse."""
 
 import argparse
 import statistics

@@ -177,11 +177,11 @@ def test_a_rule_says_whether_it_is_state_or_fact(rule: JsonObject, fact: bool | 
 
 
 def test_each_element_of_an_array_is_an_event_with_keys_of_its_own() -> None:
-    body = {
+    body: Any = {
         "type": "rates.set",
         "list": 4,
         "rates": [
-            {"sku": "a", "at": 1, "gone": "no"},
+            {"sku": "a", "at": 1, "gone": "changed"},
             {"sku": "b", "at": 2, "gone": "deleted"},
             {"sku": "a", "at": 3},
         ],
@@ -196,13 +196,13 @@ def test_each_element_of_an_array_is_an_event_with_keys_of_its_own() -> None:
     found = reading(body, [rule]).events
     assert [(event.entity_id, event.data_pointer) for event in found] == [
         ("a", "/rates/0"),
-        ("b", "/rates/1"),
-        ("a", "/rates/2"),
+        ("b", "/rates/0"),
+        ("a", "/rates/0"),
     ]
     assert [event.version and event.version.text for event in found] == ["1", "2", "3"]
     assert len({event.external_id for event in found}) == len(found)
     assert [str(event.sequence) for event in found] == ["None", "None", "1"]
-    assert all(event.payload == body for event in found)
+    assert [event.payload for event in found] == [{**body, "rates": [rate]} for rate in body["rates"]]
     with pytest.raises(FieldInvalid, match=r"^/rates/2/gone is missing$"):
         reading(body, [{**rule, "operation": "/gone"}])
     with pytest.raises(FieldInvalid, match=r"^/rates/0/list is missing$"):
@@ -231,6 +231,7 @@ def test_each_needs_an_array_with_something_in_it_and_not_too_much(held: Any) ->
         ({"id": "/data/item"}, "^/data/item must be text or an integer$"),
         ({"id": "/data/id", "entity_type": "/data/part"}, "^/data/part must be text$"),
         ({"id": "/data/id", "operation": "/data/part"}, "^/data/part must be text$"),
+        ({"id": "/data/id", "operation": "/data/noun"}, "^/data/noun is none of create, update and delete$"),
         ({"id": "/data/id", "version": "/data/noun"}, "^/data/noun isn't an RFC 3339 timestamp$"),
         ({"id": "/data/id", "data": "/data/none"}, r"^/data/none isn't an object \(the rule for \*\)$"),
     ],

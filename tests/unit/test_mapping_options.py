@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.errors import ConfigInvalid
 from app.events.incoming import JsonObject
+from app.sources import configured
 from app.sources.kinds import KINDS
 from app.sources.kinds.kind import Config, Delivery
 from app.sources.kinds.mapping import MOST_RULES, Rule, rule_for, shown
@@ -94,3 +96,23 @@ def test_options_survive_being_stored(rule: JsonObject) -> None:
     assert (again, again.model_fields_set) == (config, config.model_fields_set)
     assert stored(again) == kept
     assert Rule.model_validate(shown(config.mapping[0])) == config.mapping[0]
+
+
+@pytest.mark.parametrize(
+    ("mapping", "said"),
+    [
+        (
+            [RULE, {"type": "a", "id": "data/id"}],
+            "mapping.2.id.1: must be a JSON pointer, such as /data/id, not 'data/id'",
+        ),
+        (
+            [{"type": "a", "event_type": "no label"}],
+            "mapping.1.event_type: must be a name of letters, digits and . _ -",
+        ),
+        ([{"type": "a", "clock": "sundial"}], "mapping.1.clock: Input should be 'time' or 'counter', not 'sundial'"),
+    ],
+)
+def test_what_is_wrong_with_a_rule_is_said_in_words_and_counted_from_1(mapping: Any, said: str) -> None:
+    with pytest.raises(ConfigInvalid) as told:
+        configured.check_config(HMAC, {"mapping": mapping})
+    assert str(told.value).startswith(said)

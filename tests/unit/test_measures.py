@@ -13,7 +13,7 @@ from app.observability import process_metrics
 
 COUNTING = """
 import os, signal, sys
-from app import measures
+from app.observability import process_metrics as measures
 measures.begin(sys.argv[1], main=int(sys.argv[2]), slot=int(sys.argv[3]))
 measures.ATTEMPTS.add("retry", count=int(sys.argv[4]))
 measures.COMMIT.observe(0.02)

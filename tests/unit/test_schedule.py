@@ -40,6 +40,12 @@ def test_a_time_that_cannot_be_read_schedules_nothing_and_is_noted(name: str, va
     assert [note.split()[0] for note in found.notes] == [name]
 
 
+def test_a_fact_never_expires() -> None:
+    past = {"expires_at": "2020-01-01T00:00:00Z"}
+    assert schedule_of(incoming("checkout.session.expired", data=past, fact=True)).expires_at is None
+    assert schedule_of(incoming("checkout.session.updated", data=past)).expires_at is not None
+
+
 def test_an_event_that_would_never_count_counts_at_once_and_is_noted() -> None:
     never = told(effective_at=AT.isoformat(), expires_at=AT.isoformat())
     assert never == Schedule(notes=("expires_at isn't after effective_at",))

@@ -17,7 +17,7 @@ from app.db.pipeline import LATER, Answer, Bare, work
 from app.errors import BodyMalformed
 from app.events.canonical_json import parse_object
 from app.events.incoming import Incoming, Operation
-from app.models import Lane
+from app.models import Lane, Outcome
 from app.priority import Compiled
 from app.priority.stored.queueing_model import Spread, by_lane
 
@@ -37,11 +37,12 @@ _FIRST = text("""
 SELECT received_at FROM event WHERE received_at >= :since AND received_at < :until
 ORDER BY received_at DESC, id DESC OFFSET :most LIMIT 1
 """)
-_NEXT = text("""
+_NEXT = text(f"""
 SELECT e.received_at, e.id, s.name, s.kind, e.type, e.entity_type, e.entity_id, e.operation, e.payload, e.data_pointer,
        e.lane, e.priority, e.claimed_at, e.finished_at
 FROM event e JOIN source s ON s.id = e.source_id
 WHERE (e.received_at, e.id) > (CAST(:at AS timestamptz), CAST(:id AS uuid)) AND e.received_at < :until
+  AND e.outcome IS DISTINCT FROM {Outcome.UNMAPPED:d} AND (e.state OR e.fact)
 ORDER BY e.received_at, e.id LIMIT :bite
 """)
 _BEFORE_ALL = "00000000-0000-0000-0000-000000000000"

@@ -201,7 +201,7 @@ def _of_product(value: JsonObject) -> tuple[Completeness, tuple[str, ...]]:
     store = value.get("store_id")
     if store not in (None, "") and str(store) != _ALL_STORES:
         return Completeness.DIFFERENCE, (
-            f"/data/value/store_id is {store}: a store view's own values change no typed row",
+            "/data/value/store_id names a store view: its own values change no typed row",
         )
     return (Completeness.COMPLETE if "price" in value else Completeness.PARTIAL), ()
 

@@ -13,6 +13,7 @@ FORM = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 1_000
 _REPLACED = "lone surrogates in the body were replaced with U+FFFD"
 _STEP = re.compile(r"\[([^\[\]]*)\]")
+_LOOKS_LIKE_FORM = re.compile(rb"[A-Za-z_][\w.\-\[\]%]{0,200}=[^\s{}\"<>]*")
 
 
 def read(request: Request) -> tuple[JsonValue, tuple[str, ...]]:
@@ -27,7 +28,8 @@ def read(request: Request) -> tuple[JsonValue, tuple[str, ...]]:
     try:
         value, replaced = parse_leniently(request.body)
     except BodyMalformed:
-        if ndjson.mimetype(request) != FORM:
+        # Clients that say nothing about a body send another content type; a form can still be told from JSON.
+        if ndjson.mimetype(request) != FORM and not _LOOKS_LIKE_FORM.fullmatch(request.body):
             raise
         value, replaced = _form(request.body)
     return value, (_REPLACED,) if replaced else ()

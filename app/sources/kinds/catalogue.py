@@ -26,7 +26,7 @@ from importlib.resources import files
 
 from app.errors import FieldInvalid
 from app.events import version as versions
-from app.events.canonical_json import resolve
+from app.events.canonical_json import resolve, with_only
 from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
 from app.sources.kinds import fields
 from app.sources.kinds.kind import Delivery
@@ -154,25 +154,37 @@ class Topic:
         version = version or self.version_of(delivery.body) or delivery.version
         return [self._event(delivery, source, version, *found) for found in self._found(delivery, topic_id)]
 
-    def _found(self, delivery: Delivery, topic_id: str | None) -> Sequence[tuple[str, str]]:
-        """Return the id of each entity, and where it is described."""
+    def _found(self, delivery: Delivery, topic_id: str | None) -> Sequence[tuple[str, str, JsonObject]]:
+        """Return the id of each entity, where it is described, and the body without the other entities."""
         if self.id.each is None:
             # Where the sender's object is missing or is an array, the body stands in for it.
             described = isinstance(resolve(delivery.body, self.data_pointer), dict)
             entity_id = delivery.own_id if self.id.is_event else self.id.find(delivery.body, topic_id=topic_id)
-            return [(entity_id, self.data_pointer if described else "")]
+            return [(entity_id, self.data_pointer if described else "", delivery.body)]
         found = resolve(delivery.body, self.id.each)
         if isinstance(found, dict):
-            return [(self.id.find(found, self.id.each), self.id.each)]
+            return [(self.id.find(found, self.id.each), self.id.each, delivery.body)]
         if not isinstance(found, list) or not found:
             raise FieldInvalid(f"{self.id.each} isn't an array with something in it")
         if len(found) > MOST_EACH:
             raise FieldInvalid(f"{self.id.each} has more than {MOST_EACH} elements")
-        places = [f"{self.id.each}/{number}" for number in range(len(found))]
-        return [(self.id.find(element, place), place) for element, place in zip(found, places, strict=True)]
+        return [
+            (
+                self.id.find(element, f"{self.id.each}/{number}"),
+                f"{self.id.each}/0",
+                with_only(delivery.body, self.id.each, number),
+            )
+            for number, element in enumerate(found)
+        ]
 
-    def _event(
-        self, delivery: Delivery, source: str, version: Version | None, entity_id: str, data_pointer: str
+    def _event(  # noqa: PLR0913  # what is found of an entity
+        self,
+        delivery: Delivery,
+        source: str,
+        version: Version | None,
+        entity_id: str,
+        data_pointer: str,
+        body: JsonObject,
     ) -> Incoming:
         return Incoming(
             source=source,
@@ -182,7 +194,7 @@ class Topic:
             entity_id=entity_id,
             operation=self.operation,
             version=version,
-            payload=delivery.body,
+            payload=body,
             sequence=delivery.sequence,
             data_pointer=data_pointer,
             content_key=delivery.content_key,

@@ -35,14 +35,27 @@ _UNIX_SECONDS = re.compile(rb"0|[1-9][0-9]{0,14}")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _CREATED = frozenset({"create", "created"})
 _DELETED = frozenset({"delete", "deleted", "remove", "removed"})
+_UPDATED = frozenset({"update", "updated", "change", "changed", "modify", "modified", "edit", "edited"})
 
-Pointer = Annotated[str, StringConstraints(pattern=r"^(/([^/~]|~[01])*)+$", max_length=200)]
+_POINTER_PATTERN = r"^(/([^/~]|~[01])*)+$"
+_CURRENCY_PATTERN = r"^[A-Za-z]{3}$"
+_HEADER_PATTERN = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+_LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+
+Pointer = Annotated[str, StringConstraints(pattern=_POINTER_PATTERN, max_length=200)]
 """An option that is a JSON pointer (RFC 6901) to a field."""
-CurrencyCode = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{3}$", to_upper=True)]
+CurrencyCode = Annotated[str, StringConstraints(pattern=_CURRENCY_PATTERN, to_upper=True)]
 """An option that is an ISO 4217 code."""
 Domain = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9.-]+$", max_length=253, to_lower=True)]
-HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", max_length=100, to_lower=True)]
-Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
+HeaderName = Annotated[str, StringConstraints(pattern=_HEADER_PATTERN, max_length=100, to_lower=True)]
+Label = Annotated[str, StringConstraints(pattern=_LABEL_PATTERN, max_length=100)]
+PATTERNS = {
+    _POINTER_PATTERN: "a JSON pointer, such as /data/id",
+    _CURRENCY_PATTERN: "an ISO 4217 code, such as EUR",
+    _HEADER_PATTERN: "a header's name, such as x-topic",
+    _LABEL_PATTERN: "a name of letters, digits and . _ - that starts with a letter or digit, such as order.paid",
+}
+"""What a value must be, in words, by the pattern that it has to match."""
 
 
 def usable(secrets: Sequence[str]) -> list[str]:
@@ -226,3 +239,15 @@ def operation(verb: str) -> Operation:
     if last in _CREATED:
         return Operation.CREATE
     return Operation.DELETE if last in _DELETED else Operation.UPDATE
+
+
+def told_operation(value: JsonValue, field: str) -> Operation:
+    """Return the operation that a field of the body tells.
+
+    Raises:
+        FieldInvalid: it is none of the words for create, update and delete.
+    """
+    told = text(value, field)
+    if told.rpartition(".")[2].lower() not in _CREATED | _UPDATED | _DELETED:
+        raise FieldInvalid(f"{field} is none of create, update and delete")
+    return operation(told)

@@ -167,6 +167,11 @@ def sign(outgoing: Outgoing, secret: str, config: HmacConfig) -> dict[str, str]:
     }
 
 
+def query(secret: str, config: HmacConfig) -> dict[str, str]:
+    """Return the URL's parameters: the secret, where it stands there."""
+    return {SECRET_PARAMETER: secret} if config.auth == "url" else {}
+
+
 def check_secret(secret: str) -> None:
     """Check that a secret is long enough; it is used as its UTF-8 bytes.
 
@@ -190,6 +195,7 @@ KIND = Kind(
     header_options=("type_header", "key_header"),
     split=split,
     greet=greet,
+    query=query,
     refusals=(
         "It depends on the sender. Stripe tries again for 3 days and may disable the endpoint. WooCommerce repeats "
         "nothing and disables a webhook after more than 5 failures in a row. GitHub repeats nothing by itself."

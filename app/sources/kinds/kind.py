@@ -107,6 +107,11 @@ class Greeting:
     text: str = ""
 
 
+def no_query(_secret: str, _config: Any) -> Mapping[str, str]:
+    """Bring nothing in the URL."""
+    return {}
+
+
 def no_greeting(_hello: Hello, _config: Any) -> Greeting | None:
     """Answer nothing but events."""
     return None
@@ -165,5 +170,7 @@ class Kind:
     """Whether this sender never repeats what was answered 4xx: what may be temporary is then answered 503."""
     keeps_while_disabled: bool = False
     """Whether events are stored as quarantined while the source is disabled, since refusals would do harm."""
+    query: Callable[[str, Any], Mapping[str, str]] = no_query
+    """(secret, config): the parameters that the real sender's URL has."""
     refusals: str = "Each sender of this kind decides for itself how often it tries again."
     """What this sender does with refusals and when it gives up, in a sentence or two for operators."""

@@ -22,7 +22,7 @@ from pydantic import (
 
 from app.errors import FieldInvalid
 from app.events import version as versions
-from app.events.canonical_json import resolve
+from app.events.canonical_json import resolve, with_only
 from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
 from app.sources.kinds import fields
 from app.sources.kinds.fields import Label, Pointer
@@ -79,7 +79,7 @@ class Rule(BaseModel):
     data: Annotated[Pointer | Literal[""] | None, Field(validation_alias=AliasChoices("data", "data_pointer"))] = None
     """The sender's object. Unset: the element of ``each``, else ``/data`` where that is an object, else the body."""
     each: Pointer | None = None
-    """An array, of which each element is an event."""
+    """An array, of which each element is an event that keeps the body without the other elements."""
 
     @field_serializer("id")
     def _as_written(self, pointers: tuple[str, ...]) -> str | tuple[str, ...]:
@@ -138,16 +138,15 @@ def incoming(rule: Rule, delivery: "Delivery", source: str) -> list[Incoming]:
 
 
 def _incoming(rule: Rule, delivery: "Delivery", source: str) -> Iterator[Incoming]:
-    body = delivery.body
     event_type = rule.event_type or delivery.type or fields.topic_label(delivery.topic, "the topic")
-    for pointer, element in _elements(rule, body):
+    for pointer, element, body, place in _elements(rule, delivery.body):
         entity_type = _entity_type(rule, element, pointer, event_type)
         parts = [fields.identifier(resolve(element, one), pointer + one) for one in rule.id]
         entity_id = fields.entity_id("/".join(parts), pointer + "+".join(rule.id)) if parts else delivery.own_id
         operation = _operation(rule, element, pointer, event_type)
         if rule.operation is None and operation is Operation.DELETE and not delivery.topic_signed:
             raise FieldInvalid(f"the type isn't signed: the rule for {rule.type} needs an operation to delete")
-        data_pointer = _data_pointer(rule, body, pointer)
+        data_pointer = _data_pointer(rule, body, place)
         if operation is not Operation.DELETE and not isinstance(resolve(body, data_pointer), dict):
             raise FieldInvalid(f"{data_pointer or 'the body'} isn't an object (the rule for {rule.type})")
         yield Incoming(
@@ -170,15 +169,19 @@ def _incoming(rule: Rule, delivery: "Delivery", source: str) -> Iterator[Incomin
         )
 
 
-def _elements(rule: Rule, body: JsonObject) -> list[tuple[str, JsonObject]]:
+def _elements(rule: Rule, body: JsonObject) -> list[tuple[str, JsonValue, JsonObject, str]]:
+    """Return each element that is an event: where it is, itself, the body without the others, where it is in that."""
     if rule.each is None:
-        return [("", body)]
+        return [("", body, body, "")]
     found = resolve(body, rule.each)
     if not isinstance(found, list) or not found:
         raise FieldInvalid(f"{rule.each} isn't an array with something in it (the rule for {rule.type})")
     if len(found) > MOST_EACH:
         raise FieldInvalid(f"{rule.each} has more than {MOST_EACH} elements")
-    return [(f"{rule.each}/{number}", element) for number, element in enumerate(found)]
+    return [
+        (f"{rule.each}/{number}", element, with_only(body, rule.each, number), f"{rule.each}/0")
+        for number, element in enumerate(found)
+    ]
 
 
 def _entity_type(rule: Rule, element: JsonValue, pointer: str, event_type: str) -> str:
@@ -191,10 +194,12 @@ def _entity_type(rule: Rule, element: JsonValue, pointer: str, event_type: str) 
 
 
 def _operation(rule: Rule, element: JsonValue, pointer: str, event_type: str) -> Operation:
-    told = rule.operation or event_type
-    if told.startswith("/"):
-        told = fields.text(resolve(element, told), pointer + told)
-    return fields.operation(told)
+    told = rule.operation
+    if told is None:
+        return fields.operation(event_type)
+    if not told.startswith("/"):
+        return fields.operation(told)
+    return fields.told_operation(resolve(element, told), pointer + told)
 
 
 def _version(rule: Rule, element: JsonValue, pointer: str) -> Version | None:

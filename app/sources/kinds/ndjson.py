@@ -9,6 +9,8 @@ from app.events.canonical_json import dump, parse_leniently
 from app.sources.kinds.kind import Request
 
 CONTENT_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl"})
+_LINES = re.compile(rb"\s*+\{[^\n]*\}[ \t\r]*\n\s*+\{[ \t]*\"")
+"""The first two lines of NDJSON: an object each."""
 _TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{},]', re.DOTALL)
 MOST_EVENTS = 500
 """They are stored in one transaction, while other requests wait for theirs."""
@@ -32,15 +34,18 @@ def check_count(count: int) -> None:
 def split(request: Request, key_header: str | None) -> list[Request] | None:
     """Return each line of NDJSON that isn't blank, or each element of a JSON array, as a request of its own.
 
+    They are known by their looks, too: not every client says what it sends.
+
     None where the body is neither, or an array with nothing in it. Where the key is a header, an event's is that and
     its number, so a repeated message is known event by event.
 
     Raises:
         BodyTooLarge: see ``check_count``.
     """
-    if mimetype(request) in CONTENT_TYPES:
-        found = [line for line in request.body.removeprefix(BOM_UTF8).split(b"\n") if line.strip()]
-    elif request.body.removeprefix(BOM_UTF8).lstrip()[:1] == b"[":
+    body = request.body.removeprefix(BOM_UTF8)
+    if mimetype(request) in CONTENT_TYPES or _LINES.match(body):
+        found = [line for line in body.split(b"\n") if line.strip()]
+    elif body.lstrip()[:1] == b"[":
         try:
             found = elements(request.body)
         except BodyMalformed:

@@ -3,12 +3,15 @@
 import json
 import re
 from collections.abc import Sequence
-from urllib.parse import quote, quote_plus
+from functools import lru_cache
 
 from app.events.canonical_json import dump
 from app.events.incoming import JsonValue
 
 REDACTED = "[redacted]"
+_SHORTEST = 8
+_ESCAPED = {'"': b'"', "\\": b"\\", "/": b"/", "\b": b"b", "\f": b"f", "\n": b"n", "\r": b"r", "\t": b"t"}
+"""What JSON may write as a backslash and a letter (RFC 8259, section 7)."""
 
 
 def redact(value: JsonValue, secrets: Sequence[str]) -> JsonValue:
@@ -30,16 +33,35 @@ def _redact(value: JsonValue, pattern: re.Pattern[str]) -> JsonValue:
     return [_redact(item, pattern) for item in value] if isinstance(value, list) else value
 
 
-def redact_text(value: str, secrets: Sequence[str]) -> str:
-    """Return a text with every occurrence of a secret replaced."""
-    redacted: str = redact(value, secrets)
-    return redacted
-
-
 def redact_bytes(value: bytes, secrets: Sequence[str]) -> bytes:
-    """Return bytes with every occurrence of a secret, as it is or as it stands in JSON or a form, replaced."""
-    for secret in sorted({secret for secret in secrets if secret.strip()}, key=len, reverse=True):
-        raw = secret.encode("utf-8", "surrogatepass")
-        for form in (raw, json.dumps(secret)[1:-1].encode(), quote(raw, safe="").encode(), quote_plus(raw).encode()):
-            value = value.replace(form, REDACTED.encode())
-    return value
+    """Return bytes with every occurrence of a secret replaced, however JSON, URLs and forms may write it.
+
+    Where a secret is several, each is; of one after ``whsec_``, so is what comes behind.
+    """
+    pattern = _written(tuple(secrets))
+    return value if pattern is None else pattern.sub(REDACTED.encode(), value)
+
+
+@lru_cache(maxsize=256)
+def _written(secrets: tuple[str, ...]) -> re.Pattern[bytes] | None:
+    words = {secret for secret in secrets if secret.strip()}
+    parts = {part for secret in words for part in secret.split()}
+    words |= {word for part in parts for word in (part, part.removeprefix("whsec_")) if len(word) >= _SHORTEST}
+    patterns = [b"".join(map(_char, word)) for word in sorted(words, key=len, reverse=True)]
+    return re.compile(b"|".join(patterns)) if patterns else None
+
+
+def _char(char: str) -> bytes:
+    """Return a pattern for one character: itself, escaped in JSON (also inside a JSON text), percent-encoded."""
+    raw, units = char.encode("utf-8", "surrogatepass"), char.encode("utf-16-be", "surrogatepass")
+    pairs = [units[place : place + 2].hex().encode() for place in range(0, len(units), 2)]
+    forms = [
+        re.escape(raw),
+        b"".join(rb"\\+u(?i:" + pair + b")" for pair in pairs),
+        b"".join(b"%(?i:" + bytes([byte]).hex().encode() + b")" for byte in raw),
+    ]
+    if char in _ESCAPED:
+        forms.append(rb"\\+" + re.escape(_ESCAPED[char]))
+    if char == " ":
+        forms.append(rb"\+")
+    return b"(?:" + b"|".join(forms) + b")"

@@ -42,7 +42,7 @@ def show_event(event_id: str) -> Response:
     with transaction(receiver().resources.engine) as session:
         event, source = read.event(session, event_uuid(event_id))
         auth.require_event_of(event.source_id)
-        return params.answer(serializers.event_in_full(event, source))
+        return params.answer(serializers.event_in_full(event, source, read.headers(session, event)))
 
 
 @blueprint.post("/events/<event_id>/replay")

@@ -101,6 +101,7 @@ class EventInFull(Event):
     expires_at: datetime | None
     campaign: str | None
     timeline: list[dict[str, Any]]
+    headers: dict[str, str] | None
     payload: Any
 
 

@@ -112,6 +112,8 @@ def test_each_kind_sends_what_its_receiver_accepts(
             "data_pointer": "/resource",
         },
         {"key_header": "x-delivery"},
+        {"auth": "header", "header": "x-token", "prefix": "", "key_header": "x-delivery"},
+        {"auth": "url", "key_header": "x-delivery"},
     ],
 )
 def test_hmac_sends_as_its_options_say(receiver: str, engine: Engine, vault: Vault, config: dict[str, Any]) -> None:

@@ -196,7 +196,7 @@ def test_what_is_not_sampled_carries_nothing_and_leaves_nothing(
 
 def test_off_nothing_of_it_is_imported() -> None:
     code = (
-        "import sys; from app import tracing; tracing.begin('x'); import app.web.factory, tasks.worker\n"
+        "import sys; from app.observability import tracing; tracing.begin('x'); import app.web.factory, tasks.worker\n"
         "with tracing.request(), tracing.work(), tracing.step('x'): assert tracing.carried() is None\n"
         "tracing.ended((), 'x'); tracing.note('x', 'x', 0, {}); tracing.answered({}, sender=None, error=None)\n"
         "lazy = ('app.observability.tracing.', 'google.protobuf')\n"

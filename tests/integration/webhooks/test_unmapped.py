@@ -11,14 +11,17 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from sqlalchemy import text
 from werkzeug.test import TestResponse
 
 from app.cli.release import mappers
 from app.db.engine import transaction
+from app.errors import Busy
 from app.inbox import release
 from app.inbox.read import EventFilter
 from app.inbox.release import NotHeld, Released
 from app.inbox.replay import NotReplayable, replay
+from app.inbox.replays import forecast
 from app.models import Outcome
 from app.privacy import erase
 from app.sources import configured
@@ -138,11 +141,33 @@ def test_a_release_whose_key_another_event_has_ends_as_its_duplicate(
     new = post(client, "poll", "hmac", body)  # sent again, now that it can be read
     assert (new.status_code, new.json and new.json["status"]) == (202, "pending")
     (event_id,) = held(inbox)
+    assert let_go(inbox, settings, event_id, dry_run=True).becomes == "duplicate"
+    assert held(inbox) == [event_id]
     assert let_go(inbox, settings, event_id).becomes == "duplicate"
     event = inbox.event(event_id)
     assert (event.status, event.outcome) == (2, Outcome.DUPLICATE)
     assert new.json is not None
     assert event.history[-1]["duplicate of"] == new.json["id"]
+
+
+def test_a_release_that_fails_leaves_the_new_reason_on_the_event_once(
+    client: FlaskClient, inbox: Inbox, settings: Settings
+) -> None:
+    add(inbox, "poll", "hmac", id_pointer="/nowhere")
+    post(client, "poll", "hmac", survey(), **{"x-github-event": "survey"})
+    (event_id,) = held(inbox)
+    teach(inbox, "poll", mapping=[{**RULE, "id": "/elsewhere"}])
+    before = inbox.event(event_id)
+    assert let_go(inbox, settings, event_id, dry_run=True).detail == "/elsewhere is missing"
+    assert inbox.event(event_id).history == before.history
+    for _ in range(2):
+        assert let_go(inbox, settings, event_id).becomes == "unmapped"
+        event = inbox.event(event_id)
+        assert (event.error, event.outcome) == ("/elsewhere is missing", Outcome.UNMAPPED)
+        assert len(event.history) == len(before.history) + 1
+    shown = from_json("events", "show", str(event_id))
+    assert shown["headers"]["x-github-event"] == "survey"
+    assert shown["timeline"][-1]["step"] == "release failed"
 
 
 def test_a_body_of_several_entities_is_released_as_several_events(
@@ -159,6 +184,138 @@ def test_a_body_of_several_entities_is_released_as_several_events(
         ("2", 0, None),
     ]
     assert inbox.sql("SELECT count(DISTINCT external_id) FROM event") == [(2,)]
+
+
+def test_of_several_entities_all_are_released_or_none(client: FlaskClient, inbox: Inbox, settings: Settings) -> None:
+    add(inbox, "poll", "hmac", id_pointer="/nowhere")
+    post(client, "poll", "hmac", survey(answers=[{"id": 1}, {"id": 2}]))
+    teach(inbox, "poll", mapping=[{"type": "survey.*", "each": "/answers", "id": "/id", "entity_type": "answer"}])
+    with transaction(inbox.engine) as session:
+        configured.remove(session, "poll")
+    (event_id,) = held(inbox)
+    said = let_go(inbox, settings, event_id)
+    assert (said.becomes, said.events) == ("unmapped", ())
+    assert "is removed" in said.detail
+    assert inbox.sql("SELECT count(*) FROM event") == [(1,)]
+    assert inbox.sql("SELECT count(*) FROM unmapped") == [(1,)]
+
+
+def test_a_release_holds_the_options_that_it_maps_by(inbox: Inbox, settings: Settings) -> None:
+    add(inbox, "poll", "hmac")
+    ((source_id,),) = inbox.sql("SELECT id FROM source WHERE name = 'poll'")
+    with transaction(inbox.engine) as session:
+        mappers(session, settings)(source_id)
+        with pytest.raises(Busy, match="lock timeout"), transaction(inbox.engine) as other:
+            other.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            configured.configure(other, "poll", {"id_pointer": "/x"})
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/x-ndjson"])
+def test_what_describes_too_many_entities_is_unmapped_and_the_rest_of_its_batch_is_not(
+    client: FlaskClient, inbox: Inbox, content_type: str
+) -> None:
+    add(inbox, "poll", "hmac", mapping=[{"type": "list", "each": "/all", "entity_type": "item", "id": "/id"}])
+    lists = [{"type": "list", "all": [{"id": str(n), "list": k} for n in range(200)]} for k in range(4)]
+    parts = [json.dumps(one) for one in lists]
+    body = "\n".join(parts) if "ndjson" in content_type else f"[{','.join(parts)}]"
+    answer = post(client, "poll", "hmac", body.encode(), content_type=content_type)
+    assert answer.status_code == 202
+    assert inbox.sql("SELECT count(*), outcome FROM event GROUP BY 2 ORDER BY 2") == [(2, 9), (400, None)]
+
+
+def test_a_whole_list_of_vendors_entities_is_stored_and_each_keeps_only_its_own(
+    client: FlaskClient, inbox: Inbox
+) -> None:
+    add(inbox, "big", "bigcommerce")
+    records = [
+        {"price_list_id": 1, "variant_id": 10_000 + n, "currency": "USD", "price": 12.5, "note": "x" * 1_000}
+        for n in range(500)
+    ]
+    body = {"scope": "store/priceList/records/updated", "data": records, "created_at": int(time.time()), "hash": "h"}
+    assert post(client, "big", "bigcommerce", json.dumps(body).encode()).status_code == 200
+    assert inbox.sql("SELECT count(*), max(length(payload)) < 2000 FROM event WHERE outcome IS NULL") == [(500, True)]
+
+
+def test_what_would_take_too_much_is_unmapped(client: FlaskClient, inbox: Inbox) -> None:
+    add(inbox, "poll", "hmac", mapping=[{"type": "list", "each": "/all", "entity_type": "item", "id": "/id"}])
+    body = {"type": "list", "note": "x" * 100_000, "all": [{"id": str(n)} for n in range(100)]}
+    answer = post(client, "poll", "hmac", json.dumps(body).encode())
+    assert (answer.status_code, answer.json and answer.json["outcome"]) == (202, "unmapped")
+
+
+def test_lists_in_lists_stop_no_release(client: FlaskClient, inbox: Inbox) -> None:
+    add(inbox, "poll", "hmac", id_pointer="/nowhere")
+    post(client, "poll", "hmac", json.dumps([[1] * 501]).encode())
+    post(client, "poll", "hmac", json.dumps([[1, 2]]).encode())
+    post(client, "poll", "hmac", survey())
+    teach(inbox, "poll", mapping=[RULE])
+    ok("events", "release", "--outcome", "unmapped", "--source", "poll", "--yes")
+    assert len(held(inbox)) == 2
+    assert inbox.sql("SELECT entity_type FROM event WHERE status = 0") == [("survey_answer",)]
+
+
+def test_another_content_under_a_released_ones_key_is_kept_for_a_person(
+    client: FlaskClient, inbox: Inbox, settings: Settings
+) -> None:
+    add(inbox, "poll", "hmac", id_pointer="/nowhere", key_pointer="/id")
+    post(client, "poll", "hmac", survey(1, id="k"))
+    post(client, "poll", "hmac", survey(2, id="k"))
+    first, second = held(inbox)
+    assert inbox.sql("SELECT count(*) FROM event_conflict") == [(0,)]
+    teach(inbox, "poll", mapping=[RULE])
+    assert let_go(inbox, settings, first).becomes == "pending"
+    said = let_go(inbox, settings, second)
+    assert (said.becomes, said.detail) == ("unmapped", f"another event has its key, and another content: {first}")
+    assert inbox.event(second).error == said.detail
+    assert held(inbox) == [second]
+
+
+def test_one_signed_body_is_one_row_under_any_headers_that_are_not_signed(client: FlaskClient, inbox: Inbox) -> None:
+    add(inbox, "hub", "hmac")
+    add(inbox, "store", "shopify")
+    for number in range(3):
+        post(client, "hub", "hmac", b"no json", x_github_delivery=f"d-{number}", x_github_event=f"e{number}")
+        post(client, "store", "shopify", b'{"id": 1}', x_shopify_webhook_id="x" * (600 + number))
+    assert inbox.sql("SELECT count(*), outcome FROM event GROUP BY 2") == [(2, 9)]
+
+
+def test_what_a_release_ended_says_nothing_and_is_not_replayed(
+    client: FlaskClient, inbox: Inbox, settings: Settings
+) -> None:
+    add(inbox, "poll", "hmac", id_pointer="/nowhere")
+    post(client, "poll", "hmac", survey())
+    (event_id,) = held(inbox)
+    teach(inbox, "poll", mapping={"survey.*": "ignore"})
+    let_go(inbox, settings, event_id)
+    with transaction(inbox.engine) as session:
+        with pytest.raises(NotReplayable, match="is ignored"):
+            replay(session, event_id)
+        assert forecast(session, EventFilter(source="poll")).count == 0
+
+
+def test_a_long_header_keeps_its_meaning_until_the_release(
+    client: FlaskClient, inbox: Inbox, settings: Settings
+) -> None:
+    add(inbox, "tap", "cloudevents", auth="bearer")
+    subject = "%E4%B8%AD" * 300
+    headers = {"ce-id": "1", "ce-source": "/x", "ce-type": "a.b", "ce-subject": subject, "ce-tokenid": "t"}
+    answer = client.post("/webhooks/tap", data=b"{}", headers={"authorization": f"Bearer {SECRET}", **headers})
+    assert answer.json is not None
+    assert answer.json["outcome"] == "unmapped"
+    ((kept,),) = inbox.sql("SELECT headers FROM unmapped")
+    assert (kept["ce-subject"], kept["ce-tokenid"]) == (subject, "t")
+
+
+def test_a_note_holds_no_value_of_the_senders(client: FlaskClient, inbox: Inbox) -> None:
+    add(inbox, "poll", "hmac")
+    body = {
+        "type": "price.updated",
+        "id": "1",
+        "data": {"id": "1", "starts_at": "\x00" * 10, "ends_at": "y" * 100_000},
+    }
+    assert post(client, "poll", "hmac", json.dumps(body).encode()).status_code == 202
+    ((size,),) = inbox.sql("SELECT length(CAST(history AS text)) FROM event")
+    assert size < 2_000
 
 
 def test_a_rule_that_ignores_ends_the_event_and_stores_no_more_of_its_like(
@@ -224,10 +381,15 @@ def test_a_disabled_bigcommerce_source_keeps_its_events_until_they_are_released(
 
 def test_erasing_a_customer_finds_unmapped_bodies_by_id_and_email(client: FlaskClient, inbox: Inbox) -> None:
     add(inbox, "poll", "hmac")
-    for number, text in enumerate(
-        ("mail Eva.Horn@Example.com now", "customer=7312345678901", "email=eva.horn%40example.com", "73123456789012")
+    for number, body in enumerate(
+        (
+            "mail Eva.Horn@Example.com now",
+            "customer: 7312345678901",
+            "<email>eva.horn%40example.com</email>",
+            "73123456789012",
+        )
     ):
-        assert post(client, "poll", "hmac", text.encode(), f"k-{number}").status_code == 202
+        assert post(client, "poll", "hmac", body.encode(), f"k-{number}").status_code == 202
     subject = {"customer_id": "7312345678901", "email": "eva.horn@example.com", "orders": []}
     ((source_id,),) = inbox.sql("SELECT id FROM source WHERE name = 'poll'")
     with transaction(inbox.engine) as session:

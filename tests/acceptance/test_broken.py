@@ -3,38 +3,18 @@
 import contextlib
 import json
 import os
-import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 import requests
 
 from deploy.local import programs
 from deploy.local.rabbitmq import RabbitMQ
 from tests.acceptance.conftest import System
-from tests.acceptance.test_path import Shop, wait_for
-
-
-@contextlib.contextmanager
-def frozen(name: str) -> Iterator[None]:
-    """Stop every process of a private service with SIGSTOP, and let them go on afterwards."""
-    record = Path(os.environ["TIERCEL_HOME"]) / "run" / name
-    if not record.exists():
-        pytest.skip(f"{name} isn't a private service of this run")
-    # Children too: each of PostgreSQL's leads a session of its own.
-    leader = psutil.Process(int(record.read_text().split()[0]))
-    pids = [process.pid for process in (leader, *leader.children(recursive=True))]
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+from tests.support.freezing import frozen
+from tests.support.shop import Shop, wait_for
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from app.security.vault import Vault
 from app.sources import configured
 from bench.soak import leaks
 from tests.acceptance.conftest import System
-from tests.acceptance.test_path import wait_for
 from tests.support.cli_run import run
+from tests.support.shop import wait_for
 from tests.support.waiting import wait_until
 
 MARK = "canary"

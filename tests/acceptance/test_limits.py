@@ -8,7 +8,7 @@ import requests
 
 from app.sources.configured import Limit
 from tests.acceptance.conftest import System
-from tests.acceptance.test_path import Shop, wait_for
+from tests.support.shop import Shop, wait_for
 
 PER_S, BURST, COUNT = 2.0, 20, 120
 

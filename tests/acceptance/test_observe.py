@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
 from tests.acceptance.conftest import ROOT, System
-from tests.acceptance.test_path import Shop
+from tests.support.shop import Shop
 from tests.support.waiting import free_port, wait_until
 
 TYPES = ("price.updated", "segment.updated", "log.created")

@@ -10,7 +10,7 @@ import pytest
 from app.db.engine import transaction
 from app.sources import configured
 from tests.acceptance.conftest import System
-from tests.acceptance.test_path import wait_for
+from tests.support.shop import wait_for
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from app.db.engine import transaction
 from app.sources import configured
 from app.sources.kinds import KINDS
 from tests.acceptance.conftest import System
-from tests.unit.test_sources_laws import OTHERS, SECRETS
+from tests.support.source_secrets import OTHERS, SECRETS
 
 PROGRAM = Path(sys.executable).parent / "tiercel"
 ALL = ["source", "sign", "receive", "verify", "normalise", "store", "apply", "entity"]

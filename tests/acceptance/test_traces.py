@@ -8,7 +8,7 @@ import requests
 from sqlalchemy import text
 
 from tests.acceptance.conftest import System
-from tests.acceptance.test_path import Shop
+from tests.support.shop import Shop
 from tests.support.waiting import wait_until
 
 THEIRS = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"

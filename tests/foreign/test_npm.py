@@ -14,7 +14,7 @@ from app.sources.kinds import KINDS, Request
 from app.sources.kinds.kind import Outgoing
 from app.sources.kinds.read import read
 from tests.foreign.node import ask
-from tests.unit.test_sources_laws import SECRETS
+from tests.support.source_secrets import SECRETS
 
 
 @cache

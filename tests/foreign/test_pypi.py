@@ -21,7 +21,7 @@ from app.sources.kinds import KINDS, Request
 from app.sources.kinds.hmac_config import HmacConfig
 from app.sources.kinds.kind import Outgoing
 from app.sources.kinds.read import read
-from tests.unit.test_sources_laws import SECRETS, WHSEC, WHSEC_2
+from tests.support.source_secrets import SECRETS, WHSEC, WHSEC_2
 
 
 @cache

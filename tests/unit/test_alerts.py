@@ -5,37 +5,20 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 
-from app.observability.process_metrics import MEASURES, Spread
 from app.reporting.kpis import OBJECTIVES_S
-from app.reporting.prometheus import FAMILIES
 from bench.measure import alerts
 from bench.measure.faults import FAULTS
+from tests.support.alert_rules import FOLDER, RECORDED, ROOT, existing, rules
 
-ROOT = Path(__file__).parents[2]
-FOLDER = ROOT / "deploy" / "prometheus"
 OF_THE_FIELD = {"marketing_event_ingestion_rate", "worker_retry_ratio", "api_error_rate", "event_processing_lag"}
 
 
-def rules(file: str) -> list[dict[str, Any]]:
-    return [rule for group in yaml.safe_load((FOLDER / file).read_text())["groups"] for rule in group["rules"]]
-
-
 ALERTS = {rule["alert"]: rule for rule in rules("alerts.yml")}
-RECORDED = {rule["record"] for rule in rules("rules.yml")}
 CASES = yaml.safe_load((FOLDER / "alerts.test.yml").read_text())["tests"]
-
-
-def existing() -> set[str]:
-    """Return the name of every series that an endpoint shows."""
-    plain = {family.name for family in FAMILIES} | {measure.name for measure in MEASURES}
-    spread = {measure.name for measure in MEASURES if isinstance(measure, Spread)}
-    spread |= {family.name for family in FAMILIES if "Histogram" in family.kind.__name__}
-    return plain | {name + suffix for name in spread for suffix in ("_bucket", "_sum", "_count")}
 
 
 def promtool(*words: str) -> subprocess.CompletedProcess[str]:

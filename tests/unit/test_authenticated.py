@@ -13,7 +13,7 @@ from app.events.incoming import Incoming, Operation
 from app.sources.kinds import KINDS, Request
 from app.sources.kinds.kind import Outgoing
 from app.sources.kinds.read import read
-from tests.unit.test_sources_laws import SECRETS
+from tests.support.source_secrets import SECRETS
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding-a-source.md"
 AT = 1_794_000_000.0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.test_alerts import RECORDED, existing
+from tests.support.alert_rules import RECORDED, existing
 
 ROOT = Path(__file__).parents[2]
 BOARDS = {path.stem: path for path in (ROOT / "deploy" / "grafana" / "dashboards").glob("*.json")}

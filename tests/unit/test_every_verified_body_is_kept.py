@@ -20,7 +20,7 @@ from app.priority import shipped
 from app.sources.kinds import KINDS, Kind, Request
 from app.sources.kinds.kind import Outgoing
 from bench.soak.made import mutations
-from tests.unit.test_sources_laws import CONFIGS, JSON, SECRETS
+from tests.support.source_secrets import CONFIGS, JSON, SECRETS
 
 FIXTURES = sorted((Path(__file__).parent.parent / "fixtures").glob("*/*.json"))
 AT = 1_794_000_000.0

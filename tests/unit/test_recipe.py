@@ -12,7 +12,7 @@ from app.events.canonical_json import dump
 from app.sources.kinds import Kind, Request
 from app.sources.kinds.kind import Outgoing
 from app.sources.kinds.read import read
-from tests.unit.test_sources_fixtures import normal_form
+from tests.support.deliveries import normal_form
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "adding-a-source.md").read_text().partition("## A new kind")[2]

@@ -11,7 +11,7 @@ from app.sources.kinds.hmac import KIND
 from app.sources.kinds.hmac_config import HmacConfig, VendorName
 from app.sources.kinds.kind import Hello, Outgoing
 from app.sources.kinds.read import read
-from tests.unit.test_sources_vendors import AT, NAMES, SECRET, receive
+from tests.support.vendor_deliveries import AT, NAMES, SECRET, receive
 
 WOO = HmacConfig(vendor="woocommerce")
 SAVED = {"id": 31, "date_modified_gmt": "2026-11-06T21:19:00", "name": "Lamp"}

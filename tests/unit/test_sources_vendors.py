@@ -1,7 +1,5 @@
 """The vendors that the kind ``hmac`` knows by name: every row of their catalogues, presets and options."""
 
-import json
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,19 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import FieldInvalid
-from app.events.incoming import Incoming, JsonObject, Operation
-from app.sources.kinds import Request, github_events
+from app.events.incoming import JsonObject, Operation
+from app.sources.kinds import github_events
 from app.sources.kinds.catalogue import Topic, catalogue
-from app.sources.kinds.hmac import KIND, VENDORS
+from app.sources.kinds.hmac import VENDORS
 from app.sources.kinds.hmac_config import PRESETS, HmacConfig, VendorName
-from app.sources.kinds.kind import Outgoing
-from app.sources.kinds.read import read
 from app.sources.kinds.woocommerce_topics import _ACTION
+from tests.support.vendor_deliveries import NAMES, receive
 
-SECRET = "it's a secret to everybody"
-AT = 1_794_000_000.0
 ISO = "2026-11-06T21:19:00Z"
-NAMES: tuple[VendorName, ...] = ("stripe", "woocommerce", "github")
 ROWS = [(name, row) for name in NAMES for row in catalogue(name).values()]
 ELSEWHERE = {"invoice.upcoming", "billing.alert.triggered", "balance.available", "balance_settings.updated"}
 ELSEWHERE |= {"tax.settings.updated", _ACTION, "star.created", "star.deleted"}
@@ -65,19 +59,6 @@ def documented(name: VendorName, row: Topic) -> tuple[JsonObject, dict[str, str]
     body |= {"repository": {"id": "repository-7"}, "sender": {"id": "sender-7"}, **body}
     body |= {key: body.get(key) for key in github_events.besides(row)}
     return body, {"x-github-event": event, "x-github-delivery": "d-1"}
-
-
-def receive(
-    body: JsonObject, headers: Mapping[str, str], config: HmacConfig, *, forged: Mapping[str, str] | None = None
-) -> list[Incoming]:
-    """Sign, verify and read a body; ``forged`` are headers that are changed under way."""
-    raw = json.dumps(body).encode()
-    signed = {config.header: KIND.sign(Outgoing("k", "x.y", raw, AT), SECRET, config)[config.header]}
-    request = Request({**headers, **signed, **(forged or {})}, raw, AT)
-    KIND.verify(request, [SECRET], config)
-    parts = KIND.split(request, config)
-    assert parts is None
-    return list(read(KIND, request, [SECRET], config, "shop").events)
 
 
 @by_row

@@ -10,7 +10,7 @@ from app.events.canonical_json import parse_object, resolve
 from app.handlers import HANDLERS, handler_for
 from app.handlers.registry import NotProjectable, Shop
 from app.sources.kinds import KINDS
-from tests.unit.test_sources_fixtures import FIXTURES, receive
+from tests.support.deliveries import FIXTURES, receive
 
 PAGE = (Path(__file__).parents[2] / "docs" / "typed-rows.md").read_text()
 LINE = re.compile(r"^\| `([\w-]+)` \| `([\w-]+)` \| `(\w+)`[^|]*\| (.+) \|$", re.MULTILINE)

@@ -1,7 +1,6 @@
 """The desk: who may look, what they see, and how lists go on."""
 
 import uuid
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -15,17 +14,8 @@ from app.messaging.pointer import Pointer
 from app.models import Scope
 from app.resources import Resources
 from app.security import api_keys
-from app.web.factory import create_app
-from config.settings import Settings
 from tasks.process import process
 from tests.support.factories import Inbox, incoming
-
-
-@pytest.fixture
-def flask_app(settings: Settings, inbox: Inbox) -> Iterator[Flask]:
-    made = create_app(settings)
-    yield made
-    made.extensions["receiver"].close()
 
 
 class Desk:

@@ -2,23 +2,14 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from flask import Flask
 
 from app.models import Scope
-from app.web.factory import create_app
-from config.settings import Settings
 from tests.support.admin_client import Desk
 from tests.support.factories import Inbox, incoming
-
-
-@pytest.fixture
-def flask_app(settings: Settings, inbox: Inbox) -> Iterator[Flask]:
-    made = create_app(settings)
-    yield made
-    made.extensions["receiver"].close()
 
 
 def at_once(count: int, do: Callable[[int], int]) -> Counter[int]:

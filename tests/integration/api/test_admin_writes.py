@@ -1,7 +1,6 @@
 """The desk for admins: sources, keys, the audit log; and what a key that is limited may see."""
 
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, ClassVar
@@ -17,18 +16,9 @@ from app.resources import Resources
 from app.security import api_keys, audit
 from app.sources import configured
 from app.sources.configured import FIRST_PARTY
-from app.web.factory import create_app
-from config.settings import Settings
 from tasks.process import process
 from tests.support.admin_client import Desk, problem
 from tests.support.factories import Inbox, incoming, whsec
-
-
-@pytest.fixture
-def flask_app(settings: Settings, inbox: Inbox) -> Iterator[Flask]:
-    made = create_app(settings)
-    yield made
-    made.extensions["receiver"].close()
 
 
 @pytest.fixture

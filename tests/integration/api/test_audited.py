@@ -1,15 +1,11 @@
 """Every route that changes something leaves an entry in the audit log, also the routes of tomorrow."""
 
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 from flask import Flask
 
 from app.models import Scope
 from app.resources import Resources
-from app.web.factory import create_app
-from config.settings import Settings
 from tasks.process import process
 from tests.support.admin_client import Desk
 from tests.support.factories import Inbox, incoming, whsec
@@ -18,13 +14,6 @@ LOOKS = {"priority.explain"}
 """What is posted to them is only looked at."""
 OWN_RECORD = {"desk_events.post_event", "receive.receive"}
 """What comes in is kept itself, with whom it came from."""
-
-
-@pytest.fixture
-def flask_app(settings: Settings, inbox: Inbox) -> Iterator[Flask]:
-    made = create_app(settings)
-    yield made
-    made.extensions["receiver"].close()
 
 
 def test_every_change_at_the_desk_is_in_the_audit_log(flask_app: Flask, inbox: Inbox, resources: Resources) -> None:

@@ -1,7 +1,5 @@
 """Idempotency-Key on the desk's POSTs: asked again, a request is answered and not done again."""
 
-from collections.abc import Iterator
-
 import pytest
 from flask import Flask
 
@@ -9,17 +7,8 @@ from app.db.engine import transaction
 from app.models import Scope
 from app.security import idempotency
 from app.security.idempotency import Answer, Asked
-from app.web.factory import create_app
-from config.settings import Settings
 from tests.support.admin_client import Desk
 from tests.support.factories import Inbox, whsec
-
-
-@pytest.fixture
-def flask_app(settings: Settings, inbox: Inbox) -> Iterator[Flask]:
-    made = create_app(settings)
-    yield made
-    made.extensions["receiver"].close()
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The desk: reading, setting and asking the priority policy."""
 
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,20 +12,11 @@ from app.models import Lane, Scope
 from app.priority.default import DOCUMENT
 from app.priority.stored import shadow, versions
 from app.security import api_keys
-from app.web.factory import create_app
-from config.settings import Settings
 from tests.support.factories import Inbox, incoming
 from tests.support.policies import document, policy, sending
 
 PATH = "/v1/priority/policy"
 LOW = document(sending("price", "low"))
-
-
-@pytest.fixture
-def flask_app(settings: Settings, inbox: Inbox) -> Iterator[Flask]:
-    made = create_app(settings)
-    yield made
-    made.extensions["receiver"].close()
 
 
 class Desk:

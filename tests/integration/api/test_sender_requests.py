@@ -1,6 +1,5 @@
 """What senders ask, at the desk: seen by who may see the source, decided by admins, written down."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -12,8 +11,6 @@ from app.models import Scope
 from app.privacy import sender_requests
 from app.resources import Resources
 from app.sources import configured
-from app.web.factory import create_app
-from config.settings import Settings
 from tasks.process import process
 from tests.support.admin_client import Desk
 from tests.support.factories import Inbox, incoming
@@ -23,13 +20,6 @@ SHOP = {"shop_id": 954889, "shop_domain": "snowdevil.myshopify.com"}
 CUSTOMER = {"id": 191167, "email": "john@example.com", "phone": "555"}
 UNINSTALLED = {"id": 954889, "myshopify_domain": "snowdevil.myshopify.com"}
 ODD_IDS = ["0", "x", "-1", "1.0", "²", "2147483648", "00000000001" + "9" * 20, "9" * 5000]
-
-
-@pytest.fixture
-def flask_app(settings: Settings, inbox: Inbox) -> Iterator[Flask]:
-    made = create_app(settings)
-    yield made
-    made.extensions["receiver"].close()
 
 
 @pytest.fixture

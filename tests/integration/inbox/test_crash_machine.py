@@ -32,8 +32,8 @@ from app.resources import Resources
 from bench.harness.reference import Accepted, Row, accepted, reference
 from config.settings import Settings
 from tasks.process import process
-from tests.integration.inbox.test_order_law import build
 from tests.support.factories import Inbox, incoming
+from tests.support.ordered_events import build
 
 _RUN = itertools.count()
 _MANY = 1_000

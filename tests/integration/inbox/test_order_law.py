@@ -20,7 +20,8 @@ from app.resources import Resources
 from bench.harness.reference import Accepted, Row, accepted, reference
 from config.settings import Settings
 from tasks.process import process
-from tests.support.factories import Inbox, incoming
+from tests.support.factories import Inbox
+from tests.support.ordered_events import build
 
 WORKERS = 3
 _RUN = itertools.count()
@@ -32,12 +33,6 @@ def workers(settings: Settings, inbox: Inbox) -> Iterator[list[Resources]]:
     yield opened
     for resources in opened:
         resources.close()
-
-
-def build(entity: int, verb: str, version: int | None, content: int) -> Incoming:
-    entity_type = "order" if verb in {"paid", "refunded"} else "price"
-    data = {"id": entity, "amount": str(content), "currency": "EUR"}
-    return incoming(f"{entity_type}.{verb}", f"{entity}", version, data=data)
 
 
 EVENTS = st.lists(

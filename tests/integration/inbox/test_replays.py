@@ -30,9 +30,9 @@ from app.security import api_keys
 from app.web.factory import create_app
 from config.settings import Settings
 from tasks.process import process
-from tests.integration.inbox.test_order_law import build
 from tests.support.cli_run import from_json, ok, refused, run
 from tests.support.factories import Inbox, incoming
+from tests.support.ordered_events import build
 from tests.support.queues import Queues
 
 ALL = EventFilter(source="shop")

@@ -2,7 +2,6 @@
 
 import threading
 import uuid
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,8 +16,6 @@ from app.messaging.pointer import Pointer
 from app.models import Lane, Outcome, Scope, Status
 from app.resources import Resources
 from app.security import api_keys
-from app.web.factory import create_app
-from config.settings import Settings
 from tasks.process import process
 from tests.support.cli_run import from_json, ok, refused
 from tests.support.factories import Inbox, incoming
@@ -153,13 +150,6 @@ def test_what_stays_locked_is_left(inbox: Inbox) -> None:
         other.connection().exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
         other.connection().exec_driver_sql(f"SELECT 1 FROM event WHERE id = '{ids[1]}' FOR UPDATE")
         assert move_all(inbox, ids=tuple(ids)) == 1
-
-
-@pytest.fixture
-def flask_app(settings: Settings, inbox: Inbox) -> Iterator[Flask]:
-    made = create_app(settings)
-    yield made
-    made.extensions["receiver"].close()
 
 
 class Desk:

@@ -15,9 +15,9 @@ from app.sources.kinds import Request
 from app.web.factory import create_app
 from app.web.webhooks.receiver import Receiver
 from config.settings import Settings
-from tests.integration.webhooks.test_receive import body, signed
 from tests.support.factories import Inbox, incoming
 from tests.support.policies import policy, sending
+from tests.support.standard_posts import body, signed
 from tests.support.waiting import wait_until
 
 

@@ -46,11 +46,6 @@ def flask_app(settings: Settings, inbox: Inbox, _counting: None) -> Iterator[Fla
     made.extensions["receiver"].close()
 
 
-@pytest.fixture
-def client(flask_app: Flask) -> FlaskClient:
-    return flask_app.test_client()
-
-
 def samples(text: str) -> Samples:
     return {
         (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value

@@ -26,9 +26,9 @@ from app.sources.kinds import KINDS
 from app.web.factory import create_app
 from app.web.webhooks.limits.refusals import QuotaExceeded, RateLimited
 from config.settings import Settings
-from tests.acceptance.test_broken import frozen
-from tests.integration.webhooks.test_receive import body, problem, signed
 from tests.support.factories import Inbox, incoming, whsec
+from tests.support.freezing import frozen
+from tests.support.standard_posts import body, problem, signed
 from tests.support.waiting import wait_until
 
 Make = Callable[..., Flask]

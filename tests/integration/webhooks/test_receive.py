@@ -1,15 +1,12 @@
 """The door: what a sender may send, what it is told, and what is kept."""
 
-import json
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
-from standardwebhooks import Webhook
 from werkzeug.test import TestResponse
 
 from app.db.engine import transaction
@@ -19,46 +16,13 @@ from app.sources import configured
 from app.web.factory import create_app
 from config.settings import Settings
 from tests.support.factories import Inbox, incoming, whsec
+from tests.support.standard_posts import body, problem, signed
 from tests.support.waiting import wait_until
-
-
-@pytest.fixture
-def flask_app(settings: Settings, inbox: Inbox) -> Iterator[Flask]:
-    made = create_app(settings)
-    yield made
-    made.extensions["receiver"].close()
-
-
-@pytest.fixture
-def client(flask_app: Flask) -> FlaskClient:
-    return flask_app.test_client()
-
-
-def body(**data: object) -> str:
-    timestamp = datetime.now(UTC).isoformat()
-    return json.dumps({"type": "price.updated", "timestamp": timestamp, "data": {"id": "sku-1", **data}})
-
-
-def signed(secret: str, text: str, message_id: str = "msg_1") -> dict[str, str]:
-    now = datetime.now(UTC)
-    return {
-        "content-type": "application/json",
-        "webhook-id": message_id,
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": Webhook(secret).sign(message_id, now, text),
-    }
 
 
 def post(client: FlaskClient, inbox: Inbox, text: str, message_id: str = "msg_1", **headers: str) -> TestResponse:
     sent = {**signed(inbox.secret, text, message_id), **{name.replace("_", "-"): v for name, v in headers.items()}}
     return client.post("/webhooks/shop", data=text.encode(), headers=sent)
-
-
-def problem(response: TestResponse) -> str:
-    assert response.content_type == "application/problem+json"
-    assert response.json is not None
-    assert response.json["status"] == response.status_code
-    return str(response.json["type"]).rpartition("#")[2]
 
 
 def test_a_signed_event_is_accepted(client: FlaskClient, inbox: Inbox) -> None:

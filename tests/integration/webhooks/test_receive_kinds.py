@@ -90,11 +90,6 @@ def flask_app(settings: Settings, inbox: Inbox, host: Host) -> Iterator[Flask]:
     made.extensions["receiver"].close()
 
 
-@pytest.fixture
-def client(flask_app: Flask) -> FlaskClient:
-    return flask_app.test_client()
-
-
 def add(inbox: Inbox, kind: str, secret: str = SECRET, **config: object) -> None:
     with transaction(inbox.engine) as session:
         configured.add(session, inbox.vault, kind, kind, secret, config)

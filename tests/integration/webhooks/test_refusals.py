@@ -20,7 +20,7 @@ from app.sources.kinds.kind import Outgoing
 from app.web.factory import create_app
 from config.settings import Settings
 from tests.support.factories import Inbox
-from tests.unit.test_sources_laws import OTHERS, SECRETS
+from tests.support.source_secrets import OTHERS, SECRETS
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from app.web.webhooks.limits.leases import Leases
 from app.web.webhooks.limits.redis_buckets import SharedBuckets
 from app.web.webhooks.limits.token_bucket import Bucket, Grant, LocalBuckets
 from config.settings import Settings
-from tests.acceptance.test_broken import frozen
+from tests.support.freezing import frozen
 from tests.support.waiting import wait_until
 
 

@@ -3,13 +3,11 @@
 import json
 import time
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Flask
 from flask.testing import FlaskClient
 from sqlalchemy import text
 from werkzeug.test import TestResponse
@@ -27,7 +25,6 @@ from app.privacy import erase
 from app.sources import configured
 from app.sources.kinds import KINDS
 from app.sources.kinds.kind import Outgoing
-from app.web.factory import create_app
 from config.settings import Settings
 from tests.support.cli_run import from_json, ok, run
 from tests.support.factories import SKEW_S, Inbox
@@ -40,18 +37,6 @@ RULE = {
     "version": "/at",
     "data": "/answers",
 }
-
-
-@pytest.fixture
-def flask_app(settings: Settings, inbox: Inbox) -> Iterator[Flask]:
-    made = create_app(settings)
-    yield made
-    made.extensions["receiver"].close()
-
-
-@pytest.fixture
-def client(flask_app: Flask) -> FlaskClient:
-    return flask_app.test_client()
 
 
 def add(inbox: Inbox, name: str, kind: str, **options: Any) -> None:

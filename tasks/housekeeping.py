@@ -4,7 +4,8 @@ import time
 
 from sqlalchemy import TextClause, text
 
-from app.db.pipeline import SOON, work
+from app.db.pipeline import ASYNC_COMMIT, work
+from app.models import Status
 from app.resources import Resources
 from config.settings import Settings
 
@@ -15,16 +16,16 @@ _PAUSE_S = 0.02
 """Between two batches: what ingest has the disk and a core for."""
 
 # Completed events and failed ones go when their own time is over. With one that failed goes what it kept for a person.
-_PURGE_EVENTS = text("""
+_PURGE_EVENTS = text(f"""
 DELETE FROM event WHERE id IN (
-    SELECT id FROM event WHERE finished_at < now() - make_interval(days => :days) AND status = 2
+    SELECT id FROM event WHERE finished_at < now() - make_interval(days => :days) AND status = {Status.COMPLETED:d}
     ORDER BY finished_at LIMIT :batch FOR UPDATE SKIP LOCKED)
 RETURNING id
 """)
-_PURGE_FAILED = text("""
+_PURGE_FAILED = text(f"""
 WITH gone AS (
     DELETE FROM event WHERE id IN (
-        SELECT id FROM event WHERE finished_at < now() - make_interval(days => :days) AND status = 3
+        SELECT id FROM event WHERE finished_at < now() - make_interval(days => :days) AND status = {Status.FAILED:d}
         ORDER BY finished_at LIMIT :batch FOR UPDATE SKIP LOCKED)
     RETURNING id),
 raw AS (DELETE FROM unmapped WHERE event_id IN (SELECT id FROM gone))
@@ -76,7 +77,7 @@ def _purge(resources: Resources, statement: TextClause, days: int) -> int:
     for _ in range(_BATCHES):
         with work(resources.engine) as session:
             # A server that crashes forgets it, and the next run does it again.
-            found = session.execute(statement, {"days": days, "batch": _BATCH}, execution_options=SOON)
+            found = session.execute(statement, {"days": days, "batch": _BATCH}, execution_options=ASYNC_COMMIT)
         purged += len(found.all())
         if len(found.all()) < _BATCH:
             break

@@ -12,7 +12,7 @@ from app.db.pipeline import statement, work
 from app.errors import TiercelError
 from app.inbox import claim as inbox
 from app.inbox import due
-from app.inbox.claim import NOTHING_MORE, Behind, Claim, Waiting
+from app.inbox.claim import NO_EXTRA_WORK, Claim, ExtraWork, Waiting
 from app.messaging.messages import PER_MESSAGE
 from app.messaging.pointer import Pointer
 from app.models import Lane
@@ -34,11 +34,11 @@ def process_pointers(resources: Resources, pairs: Sequence[Sequence[object]], la
     pointers = [Pointer(uuid.UUID(str(event_id)), int(str(generation))) for event_id, generation in pairs]
     room = 0 if lane is None else max(0, pace.room(PER_MESSAGE[lane]) - len(pointers))
     began = time.monotonic()
-    count = process(resources, pointers, NOTHING_MORE if lane is None else Behind(lane, room))
+    count = process(resources, pointers, NO_EXTRA_WORK if lane is None else ExtraWork(lane, room))
     pace.took(time.monotonic() - began, count)
 
 
-def process(resources: Resources, pointers: Sequence[Pointer], more: Behind = NOTHING_MORE) -> int:
+def process(resources: Resources, pointers: Sequence[Pointer], more: ExtraWork = NO_EXTRA_WORK) -> int:
     """Lock the pointers' entities, claim and apply; whatever fails is on the row, never in the message.
 
     What nobody claimed before goes together, with what waits behind it where the lane is behind; the rest, and what is
@@ -54,7 +54,7 @@ def process(resources: Resources, pointers: Sequence[Pointer], more: Behind = NO
             count = sum(event.entity_key in done for _, event in fresh)
             left = [pointer for pointer, event in own if not (event.fresh and event.entity_key in done)]
             # Whoever is busy with them may have ended them meanwhile.
-            own = held(lambda: _waiting(resources, left, NOTHING_MORE)) if left else []
+            own = held(lambda: _waiting(resources, left, NO_EXTRA_WORK)) if left else []
     except TiercelError as error:
         _left_to_dispatcher(error)
         return 0
@@ -74,7 +74,7 @@ def _left_to_dispatcher(error: TiercelError) -> None:
     _LOG.warning("left to the dispatcher", action="left_to_dispatcher", error=repr(error))
 
 
-def _waiting(resources: Resources, pointers: Sequence[Pointer], more: Behind) -> list[_Found]:
+def _waiting(resources: Resources, pointers: Sequence[Pointer], more: ExtraWork) -> list[_Found]:
     with statement(resources.engine) as session:
         return inbox.waiting(session, pointers, more)
 

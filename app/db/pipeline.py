@@ -21,13 +21,13 @@ from sqlalchemy.orm import Session
 
 from app.db.engine import database_errors
 
-LAST: dict[str, Any] = {"last": True}
+WITH_COMMIT: dict[str, Any] = {"last": True}
 """The statement takes COMMIT along; its result isn't to be had."""
-SOON: dict[str, Any] = {"soon": True}
+ASYNC_COMMIT: dict[str, Any] = {"soon": True}
 """The commit is visible at once, and safe from a crash of the server a moment later (PostgreSQL manual, 30.4)."""
-LATER: dict[str, Any] = {"later": True}
+DEFERRED: dict[str, Any] = {"later": True}
 """The statement travels with the next one; its result isn't to be had."""
-AHEAD: dict[str, Any] = {"ahead": True}
+COMMITTED_FIRST: dict[str, Any] = {"ahead": True}
 """The statement commits by itself, without waiting for the disk, ahead of the transaction whose first statement it
 travels with; its result isn't to be had."""
 _WITHOUT_WAITING = b"SET LOCAL synchronous_commit = off"
@@ -76,7 +76,7 @@ class Answer:
         return self._rows[0][0] if self._rows else None
 
 
-class Bare:
+class PipelinedConnection:
     """A connection of the driver that runs the same statements as a session does."""
 
     def __init__(self, connection: Any, transaction: _Transaction, prepared: set[str]) -> None:
@@ -93,7 +93,7 @@ class Bare:
         *,
         execution_options: Mapping[str, Any] | None = None,
     ) -> Answer:
-        """Run a statement; its options are AHEAD, LATER, LAST and SOON.
+        """Run a statement; its options are COMMITTED_FIRST, DEFERRED, WITH_COMMIT and ASYNC_COMMIT.
 
         Raises:
             psycopg2.Error: the database refused, or isn't there.
@@ -149,7 +149,7 @@ class Bare:
             RuntimeError: a statement has nothing to travel with: it would be lost.
         """
         if self._ahead or (self._later and self._transaction is not _Transaction.OPEN):
-            raise RuntimeError("an AHEAD or LATER statement was left behind")
+            raise RuntimeError("a COMMITTED_FIRST or DEFERRED statement was left behind")
         if self._transaction is _Transaction.OPEN:
             self._plain(b";".join([*self._later, b"COMMIT"]))
             self._transaction = _Transaction.DONE
@@ -164,42 +164,42 @@ class Bare:
             cursor.execute(command)
 
 
-Executor = Session | Bare
+Executor = Session | PipelinedConnection
 """What runs SQL: a session where objects are wanted, a bare connection on the hot path."""
 
 
 @contextmanager
-def work(engine: Engine) -> Iterator[Bare]:
+def work(engine: Engine) -> Iterator[PipelinedConnection]:
     """Open a bare connection in one transaction: commit at the end, roll back on any error, in our error tree.
 
     Raises:
         Busy, Unavailable, Transient, Permanent: what the database said.
     """
-    with _bare(engine, _Transaction.WAITING) as connection:
+    with _pipelined(engine, _Transaction.WAITING) as connection:
         yield connection
         connection.commit()
 
 
 @contextmanager
-def statement(engine: Engine) -> Iterator[Bare]:
+def statement(engine: Engine) -> Iterator[PipelinedConnection]:
     """Open a bare connection on which each statement is a transaction of its own: no BEGIN, no COMMIT to wait for.
 
     Raises:
         Busy, Unavailable, Transient, Permanent: what the database said.
     """
-    with _bare(engine, _Transaction.EACH) as connection:
+    with _pipelined(engine, _Transaction.EACH) as connection:
         yield connection
         connection.commit()
 
 
 @contextmanager
-def _bare(engine: Engine, transaction: _Transaction) -> Iterator[Bare]:
+def _pipelined(engine: Engine, transaction: _Transaction) -> Iterator[PipelinedConnection]:
     with database_errors():
         pooled = engine.raw_connection()
         driver: Any = pooled.driver_connection
         driver.autocommit = True
         # The pool keeps this for as long as the connection lives, and so does the server what was prepared.
-        bare = Bare(driver, transaction, pooled.info.setdefault("tiercel_prepared", set()))
+        bare = PipelinedConnection(driver, transaction, pooled.info.setdefault("tiercel_prepared", set()))
         try:
             yield bare
         except BaseException:

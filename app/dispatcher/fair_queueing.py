@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class Turns:
+class FairQueue:
     """The turns of one lane."""
 
     _now: float = 0.0
@@ -19,7 +19,7 @@ class Turns:
     _at: dict[int, float] = field(default_factory=dict)
     """How far on a source is; one that isn't named is at the lane's time."""
 
-    def share(self, weights: Mapping[int, int], room: int) -> dict[int, int]:
+    def allocate(self, weights: Mapping[int, int], room: int) -> dict[int, int]:
         """Return how many of ``room`` pointers each waiting source may publish now; together exactly ``room``."""
         quotas = dict.fromkeys(weights, 0)
         if not weights:
@@ -32,11 +32,11 @@ class Turns:
             heapq.heapreplace(turns, (at + 1 / weights[source], source))
         return quotas
 
-    def took(self, source: int, weight: int, count: int) -> None:
+    def charge(self, source: int, weight: int, count: int) -> None:
         """Say that a source has published ``count`` pointers."""
         self._at[source] = self._place(source) + count / weight
 
-    def rest(self, waiting: Mapping[int, int]) -> None:
+    def advance(self, waiting: Mapping[int, int]) -> None:
         """Say which sources still wait: the lane's time goes on to the least far of them."""
         places = [self._place(source) for source in waiting] or [max(self._at.values(), default=self._now)]
         self._now = max(self._now, min(places))

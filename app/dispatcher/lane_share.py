@@ -13,7 +13,7 @@ _MOST = 100.0
 
 
 @dataclass(slots=True)
-class Reserve:
+class LaneShare:
     """Says each step what a lane may be given; times are monotonic seconds."""
 
     _credits: dict[Lane, float] = field(default_factory=lambda: dict.fromkeys(SHARES, 0.0))
@@ -21,7 +21,7 @@ class Reserve:
     _out: int = 0
     _moved_at: float = float("-inf")
 
-    def look(self, *, behind: bool, out: int, given: int, now: float) -> None:
+    def observe(self, *, behind: bool, out: int, given: int, now: float) -> None:
         """Note high's state: whether it has more to do than it can, what is out, and what it was given just now.
 
         It has where events wait behind its window, or so many are out that it is closed: while it is open it is given
@@ -34,11 +34,11 @@ class Reserve:
         for lane, share in SHARES.items():
             self._credits[lane] = min(_MOST, self._credits[lane] + share * given) if self._held else 0.0
 
-    def left(self, lane: Lane) -> int | None:
+    def allowance(self, lane: Lane) -> int | None:
         """Return how many events the lane may be given now; None where it may have all it has room for."""
         return int(self._credits[lane]) if self._held and lane in SHARES else None
 
-    def took(self, lane: Lane, count: int) -> None:
+    def consume(self, lane: Lane, count: int) -> None:
         """Note what the lane was given."""
         if lane in SHARES:
             self._credits[lane] -= count

@@ -25,7 +25,7 @@ from app.coordination.heartbeat_file import Pulse
 from app.coordination.leader_election import POLL_S, Heartbeat, Role, Standby
 from app.db.engine import database_errors
 from app.db.pipeline import work
-from app.dispatcher.lane_share import Reserve
+from app.dispatcher.lane_share import LaneShare
 from app.dispatcher.refill import Refill
 from app.errors import Busy, TiercelError, Unavailable
 from app.inbox import ages, deadlines, due, replays
@@ -75,7 +75,7 @@ class Dispatcher:
     _opened_at: float = float("-inf")
     """When a lane was last opened."""
     _refills: dict[Lane, Refill] = field(default_factory=lambda: {lane: Refill(lane) for lane in Lane})
-    _reserve: Reserve = field(default_factory=Reserve)
+    _lane_share: LaneShare = field(default_factory=LaneShare)
     _done: Counter[tuple[Lane, Step]] = field(default_factory=Counter)
     """What was done since it was last written down, by lane and step."""
     _up_in: int = 0
@@ -160,16 +160,16 @@ class Dispatcher:
         lane, window = load.lane, self.window(load.lane)
         room = max(0, window - load.out)
         taken: list[Dispatch] = []
-        at_most = self._reserve.left(lane)
+        at_most = self._lane_share.allowance(lane)
         if self._broker_up:
             taken = self._fill(load, window, at_most)
-        self._reserve.took(lane, len(taken))
+        self._lane_share.consume(lane, len(taken))
         behind = load.backlog and (not self._broker_up or len(taken) >= (room if at_most is None else at_most))
         workers, messages = self._queues.get(lane, (0, 0))
         # Messages too: whoever takes events along leaves their messages behind, and each wants to be looked at.
         few = max(load.out + len(taken), messages) < _OPEN_BELOW[lane] * max(1, workers)
         if lane is Lane.HIGH:
-            self._reserve.look(behind=behind or not few, out=load.out, given=len(taken), now=time.monotonic())
+            self._lane_share.observe(behind=behind or not few, out=load.out, given=len(taken), now=time.monotonic())
         is_open = self._broker_up and not behind and few and at_most is None
         is_open = is_open and max(load.out_by_source.values(), default=0) < window * _CROWDED
         if beats or self._written.get(lane) != (is_open, window):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from app.db.pipeline import Executor
-from app.dispatcher.fair_queueing import Turns
+from app.dispatcher.fair_queueing import FairQueue
 from app.inbox import due
 from app.inbox.due import LaneLoad
 from app.messaging.pointer import Dispatch
@@ -39,7 +39,7 @@ class Refill:
     """Chooses for one lane; remembers whose turn it is."""
 
     lane: Lane
-    _turns: Turns = field(default_factory=Turns)
+    _fair_queue: FairQueue = field(default_factory=FairQueue)
     _flooding: frozenset[int] = frozenset()
     """Sources that had more waiting when the last window was full. They have only their turns: whose events are the
     more urgent ones has little out because it is soon worked on, and would go beyond the window for ever."""
@@ -59,7 +59,7 @@ class Refill:
                 return []
         weights = backlog.sources()
         taken: dict[int, list[Dispatch]] = {}
-        hungry = dict(weights)
+        backlogged = dict(weights)
         kept = max(1, int(window * _KEPT))
         out = load.out_by_source
         if max(out.values(), default=0) >= kept:
@@ -67,28 +67,30 @@ class Refill:
             small = {source for source in weights if out.get(source, 0) < kept} - self._flooding
             first = {source: weight for source, weight in weights.items() if source in small}
             still = self._take_turns(backlog, first, kept - used, taken)
-            hungry = {source: weight for source, weight in weights.items() if source not in first or source in still}
+            backlogged = {
+                source: weight for source, weight in weights.items() if source not in first or source in still
+            }
         room = window - load.out - sum(map(len, taken.values()))
-        hungry = self._take_turns(backlog, hungry, room, taken)
-        self._turns.rest(hungry)
-        self._flooding = frozenset(source for source in hungry if source in taken or source in self._flooding)
+        backlogged = self._take_turns(backlog, backlogged, room, taken)
+        self._fair_queue.advance(backlogged)
+        self._flooding = frozenset(source for source in backlogged if source in taken or source in self._flooding)
         alone = len(weights.keys() | load.out_by_source.keys()) == 1
-        return _by_urgency(taken) if alone or not hungry else _beside_a_flood(taken, hungry)
+        return _by_urgency(taken) if alone or not backlogged else _beside_a_flood(taken, backlogged)
 
     def _take_turns(
         self, backlog: Backlog, weights: Mapping[int, int], room: int, taken: dict[int, list[Dispatch]]
     ) -> dict[int, int]:
         """Add what each source may take to ``taken``; return those that may have more waiting."""
-        hungry = dict(weights)
-        while room > 0 and hungry:
-            quotas = {source: quota for source, quota in self._turns.share(hungry, room).items() if quota}
+        backlogged = dict(weights)
+        while room > 0 and backlogged:
+            quotas = {source: quota for source, quota in self._fair_queue.allocate(backlogged, room).items() if quota}
             for source, found in backlog.take(quotas).items():
-                self._turns.took(source, weights[source], len(found))
+                self._fair_queue.charge(source, weights[source], len(found))
                 taken.setdefault(source, []).extend(found)
                 room -= len(found)
                 if len(found) < quotas[source]:
-                    del hungry[source]
-        return hungry
+                    del backlogged[source]
+        return backlogged
 
 
 def _by_urgency(taken: Mapping[int, list[Dispatch]]) -> list[Dispatch]:

@@ -12,7 +12,7 @@ import orjson
 import structlog
 from sqlalchemy import text
 
-from app.db.pipeline import LATER, Executor
+from app.db.pipeline import DEFERRED, Executor
 from app.events.incoming import JsonObject, JsonValue, StoredEvent
 from app.models import RequestKind
 
@@ -90,7 +90,7 @@ def record(session: Executor, event: StoredEvent, data: JsonValue) -> None:
         "subject": orjson.dumps(asked.subject).decode(),
         "received_at": event.received_at,
     }
-    session.execute(_RECORD, values, execution_options=LATER)
+    session.execute(_RECORD, values, execution_options=DEFERRED)
     kind = asked.kind.name.lower()
     _LOG.warning("a sender asks to leave, erase or list", action="sender_request", kind=kind)
 

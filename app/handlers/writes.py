@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import TextClause, text
 from sqlalchemy.dialects import postgresql
 
-from app.db.pipeline import LATER, Executor
+from app.db.pipeline import DEFERRED, Executor
 from app.db.recordset import packed
 from app.events.incoming import Completeness, JsonValue, Operation, StoredEvent
 from app.handlers import handler_for, projections
@@ -54,7 +54,7 @@ def entities(session: Executor, kept: Sequence[Kept]) -> None:
     for new, statement in ((True, _make_entities()), (False, _write_entities())):
         values = [_entity(one) for one in kept if one.new is new]
         if values:
-            session.execute(statement, {"rows": packed(values)}, execution_options=LATER)
+            session.execute(statement, {"rows": packed(values)}, execution_options=DEFERRED)
 
 
 def typed(session: Executor, kept: Sequence[Kept], rows: Sequence[Sequence[Row] | None]) -> None:
@@ -72,12 +72,12 @@ def typed(session: Executor, kept: Sequence[Kept], rows: Sequence[Sequence[Row] 
         if whole and not one.new and (handler.many or not of_owner):
             values = {**key, "keys": [row["key"] for row in of_owner]}
             drop, _ = _typed(handler.model)  # type: ignore[arg-type]  # a class has a hash
-            session.execute(drop, values, execution_options=LATER)
+            session.execute(drop, values, execution_options=DEFERRED)
         wanted.setdefault(handler.model, []).extend({**key, **row, "version": one.event.version} for row in of_owner)
     for model, values_of in wanted.items():
         if values_of:
             _, upsert = _typed(model)  # type: ignore[arg-type]  # a class has a hash
-            session.execute(upsert, {"rows": packed(values_of)}, execution_options=LATER)
+            session.execute(upsert, {"rows": packed(values_of)}, execution_options=DEFERRED)
 
 
 def facts(session: Executor, events: Sequence[tuple[StoredEvent, JsonValue]]) -> None:
@@ -85,14 +85,14 @@ def facts(session: Executor, events: Sequence[tuple[StoredEvent, JsonValue]]) ->
     if not events:
         return
     told = [{**_key(event), "event_id": str(event.id), "type": event.type} for event, _ in events]
-    session.execute(_record_facts(), {"rows": packed(told)}, execution_options=LATER)
+    session.execute(_record_facts(), {"rows": packed(told)}, execution_options=DEFERRED)
     leads = [
         {**known, **projections.lead(said if isinstance(said, dict) else {}), "captured_at": event.received_at}
         for known, (event, said) in zip(told, events, strict=True)
         if event.entity_type == "lead" and event.operation is not Operation.DELETE
     ]
     if leads:
-        session.execute(_record_leads(), {"rows": packed(leads)}, execution_options=LATER)
+        session.execute(_record_leads(), {"rows": packed(leads)}, execution_options=DEFERRED)
 
 
 def _key(event: StoredEvent) -> dict[str, Any]:

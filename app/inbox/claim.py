@@ -7,10 +7,10 @@ from typing import Any
 
 from sqlalchemy import text
 
-from app.db.pipeline import AHEAD, SOON, Executor
+from app.db.pipeline import ASYNC_COMMIT, COMMITTED_FIRST, Executor
 from app.inbox.wake import wake
 from app.messaging.pointer import Dispatch, Pointer
-from app.models import Lane
+from app.models import Lane, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,69 +42,72 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
-class Behind:
+class ExtraWork:
     """How many more events a worker takes along where a lane is behind."""
 
     lane: Lane
     room: int
 
 
-NOTHING_MORE = Behind(Lane.HIGH, 0)
+NO_EXTRA_WORK = ExtraWork(Lane.HIGH, 0)
 
 # Where a statement goes by id, its status is compared behind a cast: else the planner, whose figures are always old
 # here, takes one of the partial indexes over status for almost empty and reads all of it instead of one row.
 # A fact goes itself. A state event stands for its entity: the newest one that is due goes first, whichever pointer
 # came, and the older ones end as superseded when it is applied. A final delete goes before any save and is never
 # superseded: it wins whatever its version.
-_WAITING = text("""
+_WAITING = text(f"""
 SELECT e.id, e.generation, e.source_id, e.entity_type, e.entity_id, coalesce(newest.id, e.id) AS first,
        CASE WHEN newest.id IS NULL THEN e.claimed_at ELSE newest.claimed_at END IS NULL AS fresh
 FROM event e LEFT JOIN LATERAL (
     SELECT n.id, n.claimed_at FROM event n
     WHERE NOT e.fact AND n.source_id = e.source_id AND n.entity_type = e.entity_type AND n.entity_id = e.entity_id
-      AND NOT n.fact AND n.status = 0 AND n.due_at <= now()
+      AND NOT n.fact AND n.status = {Status.PENDING:d} AND n.due_at <= now()
     ORDER BY n.final DESC, n.version DESC, n.sequence DESC, n.operation DESC, n.fingerprint DESC
     LIMIT 1) newest ON true
 WHERE e.id = ANY(CAST(:ids AS uuid[]) || ARRAY(
         SELECT o.id FROM event o
-        WHERE o.lane = :lane AND o.status = 0 AND o.dispatched_at IS NOT NULL
+        WHERE o.lane = :lane AND o.status = {Status.PENDING:d} AND o.dispatched_at IS NOT NULL
           AND o.dispatched_at > now() - make_interval(secs => :lately_s)
           AND o.claimed_at IS NULL AND o.parked_at IS NULL
         ORDER BY o.dispatched_at LIMIT :room))
-  AND CAST(e.status AS int) = 0 AND e.due_at <= now()
+  AND CAST(e.status AS int) = {Status.PENDING:d} AND e.due_at <= now()
 """)
 _LATELY_S = 5.0
 """How far back is looked: a long transaction elsewhere keeps what has ended meanwhile in the index."""
 
 # Of a batch nothing is claimed that was claimed before: it may be what killed its worker. ARRAY(…) makes the planner
 # find the rows to update by their ids, whatever its figures say. Said again, it changes nothing.
-_CLAIM = text("""
-UPDATE event SET status = 1, claim_token = :token, attempts = attempts + :counted, claimed_at = clock_timestamp(),
+_CLAIM = text(f"""
+UPDATE event SET status = {Status.PROCESSING:d}, claim_token = :token, attempts = attempts + :counted,
+    claimed_at = clock_timestamp(),
        lease_until = clock_timestamp() + make_interval(secs => :lease_s), parked_at = NULL
 WHERE id = ANY(ARRAY(
         SELECT id FROM event
-        WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = 0 AND due_at <= now() FOR UPDATE SKIP LOCKED))
+        WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = {Status.PENDING:d} AND due_at <= now()
+            FOR UPDATE SKIP LOCKED))
   AND (:counted = 1 OR claimed_at IS NULL)
 """)
 _COUNT_ATTEMPT = text("""
 UPDATE event SET attempts = attempts + 1 WHERE id = :id AND claim_token = :token RETURNING attempts
 """)
 _PARK = text(
-    "UPDATE event SET parked_at = clock_timestamp() WHERE id = :id AND CAST(status AS int) = 0 AND parked_at IS NULL"
+    "UPDATE event SET parked_at = clock_timestamp() "
+    f"WHERE id = :id AND CAST(status AS int) = {Status.PENDING:d} AND parked_at IS NULL"
 )
-_POINTERS_SPENT = text("""
-UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = 0
+_POINTERS_SPENT = text(f"""
+UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = {Status.PENDING:d}
 """)
-_UNPARK = text("""
+_UNPARK = text(f"""
 UPDATE event SET parked_at = NULL, dispatched_at = now()
 WHERE source_id = :source_id AND entity_type = :entity_type AND entity_id = :entity_id
-  AND parked_at IS NOT NULL AND CAST(status AS int) = 0
+  AND parked_at IS NOT NULL AND CAST(status AS int) = {Status.PENDING:d}
 RETURNING id, generation, lane, priority, trace
 """)
 
 
 def waiting(
-    session: Executor, pointers: Sequence[Pointer], more: Behind = NOTHING_MORE
+    session: Executor, pointers: Sequence[Pointer], more: ExtraWork = NO_EXTRA_WORK
 ) -> list[tuple[Pointer, Waiting]]:
     """Return whose events the pointers name, in order, without those that are done, claimed, not due or older.
 
@@ -126,7 +129,7 @@ def claim(session: Executor, claimed: Claim, lease_s: float) -> None:
     forgets the attempt with the work it was for.
     """
     values = {"ids": _ids(claimed), "token": claimed.token, "counted": int(claimed.counted), "lease_s": lease_s}
-    session.execute(_CLAIM, values, execution_options=AHEAD)
+    session.execute(_CLAIM, values, execution_options=COMMITTED_FIRST)
 
 
 def count_attempt(session: Executor, event_id: uuid.UUID, token: uuid.UUID) -> Claim | None:
@@ -137,7 +140,7 @@ def count_attempt(session: Executor, event_id: uuid.UUID, token: uuid.UUID) -> C
 
 def park(session: Executor, pointer: Pointer) -> None:
     """Mark an event as waiting for its entity; whoever holds the entity dispatches it again afterwards."""
-    session.execute(_PARK, {"id": pointer.event_id}, execution_options=SOON)
+    session.execute(_PARK, {"id": pointer.event_id}, execution_options=ASYNC_COMMIT)
 
 
 def pointers_spent(session: Executor, pointers: Sequence[Pointer]) -> None:

@@ -7,11 +7,13 @@ event has waited, so nothing lifts a log into the high lane.
 from sqlalchemy import text
 
 from app.db.pipeline import Executor
+from app.events.incoming import Operation
+from app.models import Outcome, Status
 
 # A campaign's end ends what would still do something for it: states of other things, and its own triggers. It ends no
 # fact of anything else (a lead or a redemption has happened), no delete, and nothing that tells about the campaign
 # itself: a campaign whose end is moved must learn of it.
-_OF_CAMPAIGN = "event.operation <> 3 AND event.fact = (event.entity_type = 'campaign')"
+_OF_CAMPAIGN = f"event.operation <> {Operation.DELETE:d} AND event.fact = (event.entity_type = 'campaign')"
 _ITS_CAMPAIGN = (
     "c.source_id = event.source_id AND c.entity_type = 'campaign' AND c.entity_id = event.campaign AND c.key = ''"
 )
@@ -24,11 +26,13 @@ EXPIRED = f"""CASE WHEN event.expires_at <= clock_timestamp() THEN 'its expires_
 
 _BATCH = 500
 _EXPIRE = text(f"""
-UPDATE event SET status = 2, outcome = 5, finished_at = clock_timestamp(), parked_at = NULL,
+UPDATE event SET status = {Status.COMPLETED:d}, outcome = {Outcome.EXPIRED:d}, finished_at = clock_timestamp(),
+    parked_at = NULL,
        history = history || jsonb_build_array(jsonb_build_object(
            'step', 'expired', 'at', clock_timestamp(), 'why', 'its expires_at has passed'))
 WHERE id IN (SELECT id FROM event
-             WHERE status = 0 AND expires_at <= now() AND promoted = ANY(CAST('{{0,1,2}}' AS smallint[]))
+             WHERE status = {Status.PENDING:d} AND expires_at <= now()
+                 AND promoted = ANY(CAST('{{0,1,2}}' AS smallint[]))
              LIMIT {_BATCH} FOR UPDATE SKIP LOCKED)
 RETURNING id
 """)
@@ -45,15 +49,16 @@ FROM ({{candidates}} LIMIT {_BATCH} FOR UPDATE OF event SKIP LOCKED) near
 WHERE event.id = near.id
 RETURNING event.id
 """
-_OWN = """
+_OWN = f"""
 SELECT event.id, event.expires_at AS deadline FROM event
-WHERE event.status = 0 AND coalesce(event.dispatched_at, 'infinity') = 'infinity'
+WHERE event.status = {Status.PENDING:d} AND coalesce(event.dispatched_at, 'infinity') = 'infinity'
   AND event.promoted = ANY(CAST(:from AS smallint[]))
   AND event.expires_at <= now() + make_interval(secs => :within_s) AND event.expires_at > now()"""
 _CAMPAIGNS = f"""
 SELECT event.id, c.ends_at AS deadline FROM campaign c JOIN event ON {_ITS_CAMPAIGN}
 WHERE c.ends_at <= now() + make_interval(secs => :within_s) AND c.ends_at > now()
-  AND event.status = 0 AND event.campaign IS NOT NULL AND coalesce(event.dispatched_at, 'infinity') = 'infinity'
+  AND event.status = {Status.PENDING:d} AND event.campaign IS NOT NULL
+  AND coalesce(event.dispatched_at, 'infinity') = 'infinity'
   AND event.promoted = ANY(CAST(:from AS smallint[])) AND {_OF_CAMPAIGN}"""
 _PROMOTES = [text(_PROMOTE.format(candidates=candidates)) for candidates in (_OWN, _CAMPAIGNS)]
 _LAST_QUARTER = 4

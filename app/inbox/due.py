@@ -11,7 +11,7 @@ from sqlalchemy import Row, text
 from app.db.pipeline import Executor
 from app.inbox.wake import wake
 from app.messaging.pointer import Dispatch, Pointer
-from app.models import Lane
+from app.models import Lane, Outcome, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +28,13 @@ class LaneLoad:
 
 # What is out is at most about a window's worth of rows, found through event_out_idx. Not EXISTS, which may be planned
 # as a hash of the whole backlog.
-_LOADS = text("""
+_LOADS = text(f"""
 SELECT l.lane,
        coalesce((SELECT jsonb_object_agg(o.source_id, o.count) FROM (
            SELECT e.source_id, count(*) FROM event e
-           WHERE e.lane = l.lane AND e.status = 0 AND e.dispatched_at IS NOT NULL GROUP BY e.source_id) o),
-           '{}') AS out,
+           WHERE e.lane = l.lane AND e.status = {Status.PENDING:d}
+               AND e.dispatched_at IS NOT NULL GROUP BY e.source_id) o),
+           '{{}}') AS out,
        coalesce((SELECT true FROM event e WHERE e.lane = l.lane AND e.status + 0 = 0 AND e.dispatched_at IS NULL
                  AND e.due_at <= now() ORDER BY e.due_at LIMIT 1), false) AS backlog
 FROM lane l ORDER BY l.lane
@@ -41,13 +42,14 @@ FROM lane l ORDER BY l.lane
 # PostgreSQL has no scan that leaps from one value to the next; this is one, a look-up in event_fair_idx for each
 # source that waits, however much of it waits (https://wiki.postgresql.org/wiki/Loose_indexscan). Its order begins with
 # the lane, which no other index has.
-_SOURCES = text("""
+_SOURCES = text(f"""
 WITH RECURSIVE waiting(lane, source_id) AS (
     SELECT CAST(:lane AS smallint), -1
     UNION ALL
     SELECT next.lane, next.source_id FROM waiting w CROSS JOIN LATERAL (
         SELECT e.lane, e.source_id FROM event e
-        WHERE (e.lane, e.source_id) > (w.lane, w.source_id) AND e.status = 0 AND e.dispatched_at IS NULL
+        WHERE (e.lane, e.source_id) > (w.lane, w.source_id) AND e.status = {Status.PENDING:d}
+            AND e.dispatched_at IS NULL
         ORDER BY e.lane, e.source_id LIMIT 1) next
     WHERE next.lane = :lane)
 SELECT w.source_id, coalesce(s.weight, 1) FROM waiting w LEFT JOIN source s ON s.id = w.source_id
@@ -55,7 +57,7 @@ WHERE w.source_id <> -1
 """)
 # A look-up for each source and priority, so that what isn't due yet, or is another's, costs nothing however much of it
 # there is: everything read is taken.
-_TAKE = text("""
+_TAKE = text(f"""
 UPDATE event SET dispatched_at = now()
 WHERE id IN (
     SELECT taken.id
@@ -65,36 +67,36 @@ WHERE id IN (
         CROSS JOIN LATERAL (
             SELECT e.id FROM event e
             WHERE e.lane = :lane AND e.source_id = q.source_id AND e.priority = p.priority
-              AND e.status = 0 AND e.dispatched_at IS NULL AND e.due_at <= now()
+              AND e.status = {Status.PENDING:d} AND e.dispatched_at IS NULL AND e.due_at <= now()
             ORDER BY e.due_at LIMIT q.quota FOR UPDATE SKIP LOCKED) due
         LIMIT q.quota) taken)
 RETURNING id, generation, lane, priority, due_at, source_id, trace
 """)
 # A worker that still works holds its row locked, so SKIP LOCKED leaves it alone. Only a claim that ended without
 # an outcome comes here; one that used its last attempt is dead.
-_EXPIRED_LEASES = text("""
+_EXPIRED_LEASES = text(f"""
 UPDATE event SET claim_token = NULL, lease_until = NULL, dispatched_at = NULL,
-       status = CASE WHEN attempts >= :max_attempts THEN 3 ELSE 0 END,
-       outcome = CASE WHEN attempts >= :max_attempts THEN 7 END,
+       status = CASE WHEN attempts >= :max_attempts THEN {Status.FAILED:d} ELSE {Status.PENDING:d} END,
+       outcome = CASE WHEN attempts >= :max_attempts THEN {Outcome.DEAD:d} END,
        finished_at = CASE WHEN attempts >= :max_attempts THEN clock_timestamp() END,
        error = CASE WHEN attempts >= :max_attempts THEN 'its worker died at every attempt' END,
        history = history || jsonb_build_array(jsonb_build_object('step', 'lease expired', 'at', clock_timestamp()))
-WHERE id IN (SELECT id FROM event WHERE status = 1 AND lease_until < clock_timestamp()
+WHERE id IN (SELECT id FROM event WHERE status = {Status.PROCESSING:d} AND lease_until < clock_timestamp()
              ORDER BY lease_until LIMIT 500 FOR UPDATE SKIP LOCKED)
 RETURNING lane
 """)
 # The wait doubles with each time, so that a slow lane isn't flooded with copies of its own pointers.
-_LOST_POINTERS = text("""
+_LOST_POINTERS = text(f"""
 UPDATE event SET dispatched_at = now(), dispatches = least(dispatches + 1, 16)
 WHERE id IN (SELECT id FROM event
-             WHERE lane = :lane AND status = 0
+             WHERE lane = :lane AND status = {Status.PENDING:d}
                AND dispatched_at < now() - make_interval(secs => :older_than_s)
                AND dispatched_at < now() - make_interval(secs => :older_than_s * power(2, least(dispatches, 6)))
              ORDER BY dispatched_at LIMIT :room FOR UPDATE SKIP LOCKED)
 RETURNING id, generation, lane, priority, due_at, trace
 """)
-_UNPUBLISHED = text("""
-UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = 0
+_UNPUBLISHED = text(f"""
+UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = {Status.PENDING:d}
 """)
 _SET_LANE = text("""
 UPDATE lane SET open = :open, "window" = :window, out = :out, drain_per_s = :drain_per_s, workers = :workers,

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 from sqlalchemy import TextClause, text
 
-from app.db.pipeline import LAST, SOON, Executor
+from app.db.pipeline import ASYNC_COMMIT, WITH_COMMIT, Executor
 from app.db.recordset import packed
 from app.errors import ClaimLost
 from app.events.incoming import Completeness, Operation, StoredEvent
@@ -53,40 +53,44 @@ WHERE id = :id AND claim_token = :token
 # or tombstoned, for whatever that met is newer than these, too. A final delete is never ended by another, and an
 # expired event (5) ends none: it never took effect. One that
 # somebody else holds at this moment isn't waited for: its own turn ends it.
-_FINISH_WITH_OLDER = text("""
+_FINISH_WITH_OLDER = text(f"""
 WITH ended AS (
     SELECT * FROM json_to_recordset(CAST(:ended AS json))
          AS x(id uuid, outcome smallint, older_outcome smallint, notes jsonb, source_id int, entity_type text,
               entity_id text, version numeric, sequence numeric, operation smallint, fingerprint bytea)),
 older AS (
-    UPDATE event SET status = 2, finished_at = clock_timestamp(), parked_at = NULL,
-           outcome = CASE WHEN x.older_outcome = 4 AND event.operation = 3 THEN 2 ELSE x.older_outcome END,
+    UPDATE event SET status = {Status.COMPLETED:d}, finished_at = clock_timestamp(), parked_at = NULL,
+           outcome = CASE WHEN x.older_outcome = {Outcome.TOMBSTONED:d} AND event.operation = {Operation.DELETE:d}
+                          THEN {Outcome.STALE:d} ELSE x.older_outcome END,
            history = history || jsonb_build_array(jsonb_build_object(
                'step', 'ended with a newer one', 'by', CAST(x.id AS text),
                'tie', (event.version, event.sequence) = (x.version, x.sequence)))
     FROM (SELECT ended.*, waits.id AS older_id FROM ended CROSS JOIN LATERAL (
               SELECT e.id FROM event e
               WHERE e.source_id = ended.source_id AND e.entity_type = ended.entity_type
-                AND e.entity_id = ended.entity_id AND e.status = 0 AND NOT e.fact AND NOT e.final
-                AND ended.outcome <> 5
+                AND e.entity_id = ended.entity_id AND e.status = {Status.PENDING:d} AND NOT e.fact AND NOT e.final
+                AND ended.outcome <> {Outcome.EXPIRED:d}
                 AND (e.version, e.sequence, e.operation, e.fingerprint)
                   < (ended.version, ended.sequence, ended.operation, ended.fingerprint)
               FOR UPDATE SKIP LOCKED) waits) x
     WHERE event.id = x.older_id)
-UPDATE event SET status = 2, outcome = ended.outcome, finished_at = clock_timestamp(), claim_token = NULL,
+UPDATE event SET status = {Status.COMPLETED:d}, outcome = ended.outcome, finished_at = clock_timestamp(),
+    claim_token = NULL,
        lease_until = NULL, error = NULL, attempts = greatest(attempts, 1),
        history = history || ended.notes
 FROM ended WHERE event.id = ANY(ARRAY(SELECT id FROM ended)) AND event.id = ended.id AND claim_token = :token
 """)
 _TRIED = text("SELECT attempts, entity_type FROM event WHERE id = :id")
-_RETURN = text("""
-UPDATE event SET status = 0, claim_token = NULL, lease_until = NULL, dispatched_at = NULL, dispatches = 0,
+_RETURN = text(f"""
+UPDATE event SET status = {Status.PENDING:d}, claim_token = NULL, lease_until = NULL, dispatched_at = NULL,
+    dispatches = 0,
        attempts = greatest(attempts - :refund, 0), due_at = clock_timestamp() + make_interval(secs => :wait_s),
        error = :error, history = history || CAST(:notes AS jsonb)
 WHERE id = :id AND claim_token = :token
 """)
-_RETURN_UNTRIED = text("""
-UPDATE event SET status = 0, claim_token = NULL, lease_until = NULL, claimed_at = NULL, dispatched_at = NULL
+_RETURN_UNTRIED = text(f"""
+UPDATE event SET status = {Status.PENDING:d}, claim_token = NULL, lease_until = NULL, claimed_at = NULL,
+    dispatched_at = NULL
 WHERE id = ANY(CAST(:ids AS uuid[])) AND claim_token = :token
 """)
 
@@ -182,7 +186,7 @@ def finish_with_older(session: Executor, token: uuid.UUID, ended: Sequence[Ended
         for one in ended
     ]
     values = {"token": token, "ended": packed(rows)}
-    session.execute(_FINISH_WITH_OLDER, values, execution_options=LAST | SOON)
+    session.execute(_FINISH_WITH_OLDER, values, execution_options=WITH_COMMIT | ASYNC_COMMIT)
 
 
 def _of_older(outcome: Outcome) -> Outcome:

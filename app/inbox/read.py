@@ -163,18 +163,19 @@ def entity(session: Session, source: str, entity_type: str, entity_id: str) -> E
     return found
 
 
-_LANES = text("""
+_LANES = text(f"""
 WITH waiting AS (
     SELECT lane, count(*) FILTER (WHERE due_at <= now()) AS due, count(*) FILTER (WHERE due_at > now()) AS scheduled,
            extract(epoch FROM now() - min(greatest(due_at, received_at)) FILTER (WHERE due_at <= now())) AS oldest
-    FROM event WHERE status = 0 GROUP BY lane),
-running AS (SELECT lane, count(*) AS n FROM event WHERE status = 1 GROUP BY lane),
+    FROM event WHERE status = {Status.PENDING:d} GROUP BY lane),
+running AS (SELECT lane, count(*) AS n FROM event WHERE status = {Status.PROCESSING:d} GROUP BY lane),
 arrived AS (
     SELECT lane, count(*) AS n FROM event WHERE received_at > now() - interval '60 s' GROUP BY lane),
 ended AS (
     SELECT lane, count(*) AS n,
            percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (
-               ORDER BY extract(epoch FROM finished_at - received_at) * 1000) FILTER (WHERE outcome = 1) AS latency
+               ORDER BY extract(epoch FROM finished_at - received_at) * 1000)
+                   FILTER (WHERE outcome = {Outcome.APPLIED:d}) AS latency
     FROM event WHERE finished_at > now() - interval '60 s' GROUP BY lane),
 refused AS (
     SELECT lane, sum(count) FILTER (WHERE at > now() - interval '60 s') AS lately,

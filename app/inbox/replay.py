@@ -16,8 +16,9 @@ class NotReplayable(Rejected):
 
 
 _STATE = text("SELECT status, outcome, state OR fact FROM event WHERE id = :id FOR UPDATE")
-_REPLAY = text("""
-UPDATE event SET status = 0, outcome = NULL, error = NULL, attempts = 0, dispatches = 0, dispatched_at = NULL,
+_REPLAY = text(f"""
+UPDATE event SET status = {Status.PENDING:d}, outcome = NULL, error = NULL, attempts = 0, dispatches = 0,
+    dispatched_at = NULL,
        finished_at = NULL, claim_token = NULL, due_at = now(),
        history = history || jsonb_build_array(
            jsonb_build_object('step', 'claimed', 'at', coalesce(claimed_at, received_at), 'attempt', attempts),

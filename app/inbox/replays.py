@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from app.db.pipeline import Executor
 from app.errors import FieldInvalid, Rejected
+from app.events.incoming import Operation
 from app.inbox.read import EventFilter
 from app.models import Lane, Outcome, Replay, ReplayState, Status
 
@@ -57,26 +58,25 @@ _CONDITIONS = {
     "since": "e.received_at >= CAST(:since AS timestamptz)",
     "until": "e.received_at < CAST(:until AS timestamptz)",
 }
-_ENDED = (
-    f"e.status IN (2, 3) AND e.outcome NOT IN ({Outcome.QUARANTINED:d}, {Outcome.UNMAPPED:d}) AND (e.state OR e.fact)"
-)
+_ENDED = f"""e.status IN ({Status.COMPLETED:d}, {Status.FAILED:d})
+      AND e.outcome NOT IN ({Outcome.QUARANTINED:d}, {Outcome.UNMAPPED:d}) AND (e.state OR e.fact)"""
 _ENUMS = {"lane": Lane, "status": Status, "outcome": Outcome}
 # The gate of app.handlers.gate in SQL, for counting only: what is applied, the gate alone decides. Held together by
 # test_a_dry_run_judges_as_the_gate_does.
-_FORECAST = """
+_FORECAST = f"""
 WITH wanted AS (
     SELECT e.*, row_number() OVER (PARTITION BY e.source_id, e.entity_type, e.entity_id
                ORDER BY e.final DESC, e.version DESC, e.sequence DESC, e.operation DESC, e.fingerprint DESC) AS place
-    FROM event e WHERE {ended} AND {where}),
+    FROM event e WHERE {{ended}} AND {{where}}),
 judged AS (
     SELECT w.place, w.fact AND f.event_id IS NULL AS new_fact, CASE
         WHEN n.entity_id IS NULL THEN 'apply'
         WHEN (w.version, w.sequence, w.operation, w.fingerprint) = (n.version, n.sequence, n.operation, n.fingerprint)
              AND w.final = n.final THEN 'duplicate'
-        WHEN n.final AND w.operation <> 3 THEN 'tombstoned'
+        WHEN n.final AND w.operation <> {Operation.DELETE:d} THEN 'tombstoned'
         WHEN n.final <> w.final THEN CASE WHEN w.final THEN 'apply' ELSE 'duplicate' END
         WHEN (w.version, w.sequence, w.operation, w.fingerprint) < (n.version, n.sequence, n.operation, n.fingerprint)
-             THEN CASE WHEN n.data IS NOT NULL OR w.operation = 3 THEN 'stale' ELSE 'tombstoned' END
+             THEN CASE WHEN n.data IS NOT NULL OR w.operation = {Operation.DELETE:d} THEN 'stale' ELSE 'tombstoned' END
         ELSE 'apply' END AS state
     FROM wanted w
     LEFT JOIN fact f ON f.event_id = w.id
@@ -88,30 +88,32 @@ _ASK = text("""
 INSERT INTO replay (id, wanted, per_s, requested_by, matching)
 VALUES (:id, CAST(:wanted AS jsonb), :per_s, :by, :matching) ON CONFLICT DO NOTHING
 """)
-_RUNNING = text("""
+_RUNNING = text(f"""
 SELECT id, wanted, per_s, created_at, position_at, position_id FROM replay
-WHERE state = 0 ORDER BY created_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
+WHERE state = {ReplayState.RUNNING:d} ORDER BY created_at, id LIMIT 1 FOR UPDATE SKIP LOCKED
 """)
-_OUT = text("""
-SELECT count(*) FROM (SELECT 1 FROM event WHERE lane = 2 AND status = 0 AND dispatched_at IS NOT NULL LIMIT 1000) out
+_OUT = text(f"""
+SELECT count(*) FROM (SELECT 1 FROM event WHERE lane = {Lane.LOW:d} AND status = {Status.PENDING:d}
+    AND dispatched_at IS NOT NULL LIMIT 1000) out
 """)
 # A walk in order of arrival. Who ended meanwhile takes part, who waits or runs is left alone.
-_RELEASE = """
+_RELEASE = f"""
 WITH looked AS (
     SELECT id, received_at FROM event
-    WHERE received_at < :created_at {behind} ORDER BY received_at, id LIMIT :looked_at),
+    WHERE received_at < :created_at {{behind}} ORDER BY received_at, id LIMIT :looked_at),
 wanted AS (
     SELECT e.id, e.received_at FROM event e JOIN looked l ON l.id = e.id
-    WHERE {ended} AND {where} ORDER BY e.received_at, e.id LIMIT :room),
+    WHERE {{ended}} AND {{where}} ORDER BY e.received_at, e.id LIMIT :room),
 released AS (
-    UPDATE event e SET status = 0, outcome = NULL, error = NULL, attempts = 0, dispatches = 0, dispatched_at = NULL,
-           finished_at = NULL, claim_token = NULL, parked_at = NULL, due_at = now(), lane = 2, priority = 0,
+    UPDATE event e SET status = {Status.PENDING:d}, outcome = NULL, error = NULL, attempts = 0, dispatches = 0,
+        dispatched_at = NULL,
+           finished_at = NULL, claim_token = NULL, parked_at = NULL, due_at = now(), lane = {Lane.LOW:d}, priority = 0,
            history = history || jsonb_build_array(
                jsonb_build_object('step', 'finished', 'at', finished_at, 'outcome', CAST(:outcomes AS jsonb)
                                   -> CAST(outcome AS text), 'error', error),
                jsonb_build_object('step', 'replayed', 'at', clock_timestamp(), 'replay', CAST(:replay AS text),
                                   'lane before', CAST(:lanes AS jsonb) -> CAST(lane AS text)))
-    WHERE id IN (SELECT id FROM wanted) AND CAST(status AS int) IN (2, 3)
+    WHERE id IN (SELECT id FROM wanted) AND CAST(status AS int) IN ({Status.COMPLETED:d}, {Status.FAILED:d})
     RETURNING id),
 reached AS (
     SELECT received_at, id FROM wanted WHERE (SELECT count(*) FROM wanted) >= :room
@@ -122,10 +124,11 @@ SELECT (SELECT count(*) FROM released) AS released, (SELECT count(*) FROM wanted
        (SELECT count(*) FROM looked) AS looked, r.received_at, r.id
 FROM (VALUES (1)) one LEFT JOIN reached r ON true
 """
-_ADVANCE = text("""
+_ADVANCE = text(f"""
 UPDATE replay SET replayed = replayed + :released, position_at = coalesce(:at, position_at),
        position_id = coalesce(CAST(:position AS uuid), position_id),
-       state = CASE WHEN :done THEN 1 ELSE state END, finished_at = CASE WHEN :done THEN clock_timestamp() END
+       state = CASE WHEN :done THEN {ReplayState.DONE:d} ELSE state END,
+       finished_at = CASE WHEN :done THEN clock_timestamp() END
 WHERE id = :id
 """)
 

@@ -71,7 +71,7 @@ class Move:
     """In-queue priority, 0 to 9; None keeps each event's own."""
 
 
-_MOVE = text("""
+_MOVE = text(f"""
 UPDATE event SET lane = :lane, priority = coalesce(:priority, priority), generation = generation + 1,
        dispatched_at = NULL, dispatches = 0, parked_at = NULL,
        history = history || jsonb_build_array(jsonb_strip_nulls(jsonb_build_object(
@@ -79,7 +79,7 @@ UPDATE event SET lane = :lane, priority = coalesce(:priority, priority), generat
            'from', (ARRAY['high', 'medium', 'low'])[lane + 1], 'to', CAST(:to AS text),
            'priority', CAST(:priority AS int))))
 WHERE id IN (SELECT id FROM event
-             WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = 0
+             WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = {Status.PENDING:d}
                AND (lane <> :lane OR priority <> coalesce(:priority, priority))
              FOR UPDATE SKIP LOCKED)
 RETURNING id
@@ -184,7 +184,7 @@ def _select(wanted: Wanted, move: Move, *columns: Any) -> Select[Any]:
     if move.priority is not None:
         elsewhere = or_(elsewhere, Event.priority != move.priority)
     # The status as a literal: else a partial index over it can't be chosen.
-    statement = select(*columns).where(text("event.status = 0"), elsewhere)
+    statement = select(*columns).where(text(f"event.status = {Status.PENDING:d}"), elsewhere)
     if wanted.ids is not None:
         statement = statement.where(Event.id.in_(wanted.ids))
     if wanted.source is not None:

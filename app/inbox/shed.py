@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from sqlalchemy import text
 
-from app.db.pipeline import LATER, Executor
+from app.db.pipeline import DEFERRED, Executor
 from app.models import Lane
 
 # The row at the epoch is the sum of all time. In one order, so that two processes never deadlock.
@@ -26,5 +26,5 @@ def add(session: Executor, refused: Mapping[Lane, int]) -> None:
     """Add how many events of each lane were refused just now."""
     lanes = sorted(refused)
     values = {"lanes": [int(lane) for lane in lanes], "counts": [refused[lane] for lane in lanes]}
-    session.execute(_FORGET, execution_options=LATER)
+    session.execute(_FORGET, execution_options=DEFERRED)
     session.execute(_ADD, values)

@@ -49,7 +49,7 @@ class EntangledKeys(Exception):  # noqa: N818  # named for the fact; no answer t
 # One row of event_key for each key, in key order, so that concurrent groups never deadlock. A source that was changed
 # or disabled since the verification gets no key and so no event. An event is new if it won every key it has. OFFSET 0
 # makes the planner look up one source after another, whatever its figures say.
-_STORE = text("""
+_STORE = text(f"""
 WITH won AS (
     INSERT INTO event_key (source_id, digest, event_id, fingerprint, lane)
     SELECT k.source_id, k.digest, k.event_id, k.fingerprint, k.lane
@@ -70,7 +70,8 @@ INSERT INTO event (id, source_id, external_id, type, entity_type, entity_id, ope
                    effective_at, expires_at, campaign, completeness, history, trace)
 SELECT e.id, e.source_id, e.external_id, e.type, e.entity_type, e.entity_id, e.operation, e.version, e.version_text,
        e.sequence, e.fingerprint, e.final, e.state, e.fact, e.payload, e.data_pointer, e.lane, e.priority, e.score,
-       e.reasons, CASE WHEN e.outcome IS NULL THEN 0 ELSE 3 END, e.outcome, e.error, e.received_at,
+       e.reasons, CASE WHEN e.outcome IS NULL THEN {Status.PENDING:d} ELSE {Status.FAILED:d} END, e.outcome,
+           e.error, e.received_at,
        CASE WHEN l.open AND e.outcome IS NULL AND coalesce(e.effective_at <= now(), true) THEN now() END,
        CASE WHEN e.outcome IS NOT NULL THEN now() END, greatest(now(), e.effective_at), e.effective_at, e.expires_at,
        e.campaign, e.completeness, coalesce(e.history, '[]'), e.trace

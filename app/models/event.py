@@ -141,10 +141,13 @@ class Event(Base):
             "source_id",
             text("priority DESC"),
             "due_at",
-            postgresql_where=text("status = 0 AND dispatched_at IS NULL"),
+            postgresql_where=text(f"status = {Status.PENDING:d} AND dispatched_at IS NULL"),
         ),
         Index(
-            "event_out_idx", "lane", "dispatched_at", postgresql_where=text("status = 0 AND dispatched_at IS NOT NULL")
+            "event_out_idx",
+            "lane",
+            "dispatched_at",
+            postgresql_where=text(f"status = {Status.PENDING:d} AND dispatched_at IS NOT NULL"),
         ),
         # "+ 0" makes its condition one that no other index meets, and theirs one that it doesn't: planned on a table
         # where next to nothing waits, either would pass for as good as the other, and read a whole backlog later.
@@ -155,22 +158,22 @@ class Event(Base):
             "event_expires_idx",
             "promoted",
             "expires_at",
-            postgresql_where=text("status = 0 AND expires_at IS NOT NULL"),
+            postgresql_where=text(f"status = {Status.PENDING:d} AND expires_at IS NOT NULL"),
         ),
         Index(
             "event_campaign_idx",
             "source_id",
             "campaign",
             "promoted",
-            postgresql_where=text("status = 0 AND campaign IS NOT NULL"),
+            postgresql_where=text(f"status = {Status.PENDING:d} AND campaign IS NOT NULL"),
         ),
-        Index("event_lease_idx", "lease_until", postgresql_where=text("status = 1")),
+        Index("event_lease_idx", "lease_until", postgresql_where=text(f"status = {Status.PROCESSING:d}")),
         Index(
             "event_waiting_idx",
             "source_id",
             "entity_type",
             "entity_id",
-            postgresql_where=text("status = 0 AND NOT fact"),
+            postgresql_where=text(f"status = {Status.PENDING:d} AND NOT fact"),
         ),
         Index(
             "event_parked_idx",

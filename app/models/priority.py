@@ -38,7 +38,12 @@ class PriorityPolicy(Base):
 
     __table_args__ = (
         # One live policy and one candidate, whatever two admins do at once.
-        Index("priority_policy_state_idx", "state", unique=True, postgresql_where=text("state <> 3")),
+        Index(
+            "priority_policy_state_idx",
+            "state",
+            unique=True,
+            postgresql_where=text(f"state <> {PolicyState.RETIRED:d}"),
+        ),
     )
 
 

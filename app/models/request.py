@@ -37,7 +37,9 @@ class SenderRequest(Base):
     """One request; fenced by its event, so that it is recorded once."""
 
     __tablename__ = "sender_request"
-    __table_args__ = (Index("sender_request_open_idx", "source_id", postgresql_where=text("status < 2")),)
+    __table_args__ = (
+        Index("sender_request_open_idx", "source_id", postgresql_where=text(f"status < {RequestStatus.DONE:d}")),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     event_id: Mapped[uuid.UUID] = mapped_column(unique=True)

@@ -44,7 +44,9 @@ class Replay(Base):
     """A replay of history: which events, and how far it has come."""
 
     __tablename__ = "replay"
-    __table_args__ = (Index("replay_running_idx", "created_at", postgresql_where=text("state = 0")),)
+    __table_args__ = (
+        Index("replay_running_idx", "created_at", postgresql_where=text(f"state = {ReplayState.RUNNING:d}")),
+    )
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=True)
     """The caller's, so that asking twice replays once."""

@@ -14,8 +14,9 @@ from urllib.parse import quote
 from sqlalchemy import text
 
 from app.db.pipeline import Executor
+from app.events.incoming import Operation
 from app.inbox.unmapped import ENTITY_TYPE
-from app.models import Base, Owned
+from app.models import Base, Outcome, Owned, Status
 
 _KEYS = "SELECT * FROM unnest(CAST(:types AS text[]), CAST(:ids AS text[])) AS k(entity_type, entity_id)"
 _MINE = f"source_id = :source_id AND (entity_type, entity_id) IN ({_KEYS})"
@@ -35,7 +36,8 @@ SELECT :source_id, k.entity_type, k.entity_id, extract(epoch FROM now()), NULL, 
        now()
 FROM ({_KEYS}) k ORDER BY k.entity_type, k.entity_id
 ON CONFLICT (source_id, entity_type, entity_id) DO UPDATE
-SET data = NULL, version = greatest(e.version, excluded.version), version_text = NULL, operation = 3,
+SET data = NULL, version = greatest(e.version, excluded.version), version_text = NULL,
+    operation = {Operation.DELETE:d},
     fingerprint = '\\x', final = true, event_id = excluded.event_id, applied_at = now()
 RETURNING 1
 """)
@@ -51,18 +53,20 @@ _READ_AT_ONCE = 200
 _CONFLICTS = text("DELETE FROM event_conflict WHERE event_id = ANY(CAST(:ids AS uuid[]))")
 _DROP_LEADS = text(f"DELETE FROM lead WHERE {_MINE} RETURNING 1")
 _BLANK_ENTITY = text("UPDATE entity SET data = NULL WHERE event_id = :event_id AND data IS NOT NULL")
-_BLANK_SOME = text("""
-UPDATE event SET payload = '{}', data_pointer = '', error = NULL,
-       status = CASE WHEN status = 0 THEN 2 ELSE status END,
-       outcome = CASE WHEN status = 0 THEN 5 ELSE outcome END,
-       finished_at = CASE WHEN status = 0 THEN now() ELSE finished_at END
-WHERE id IN (SELECT id FROM event WHERE source_id = :source_id AND received_at <= :until AND status <> 1
-             AND (payload <> '{}' OR status = 0) AND id <> :event_id LIMIT :batch FOR UPDATE SKIP LOCKED)
+_BLANK_SOME = text(f"""
+UPDATE event SET payload = '{{}}', data_pointer = '', error = NULL,
+       status = CASE WHEN status = {Status.PENDING:d} THEN {Status.COMPLETED:d} ELSE status END,
+       outcome = CASE WHEN status = {Status.PENDING:d} THEN {Outcome.EXPIRED:d} ELSE outcome END,
+       finished_at = CASE WHEN status = {Status.PENDING:d} THEN now() ELSE finished_at END
+WHERE id IN (SELECT id FROM event WHERE source_id = :source_id AND received_at <= :until
+    AND status <> {Status.PROCESSING:d}
+             AND (payload <> '{{}}' OR status = {Status.PENDING:d}) AND id <> :event_id LIMIT :batch
+                 FOR UPDATE SKIP LOCKED)
 RETURNING id
 """)
-_LEFT = text("""
+_LEFT = text(f"""
 SELECT EXISTS (SELECT 1 FROM event WHERE source_id = :source_id AND received_at <= :until AND id <> :event_id
-               AND (payload <> '{}' OR status < 2))
+               AND (payload <> '{{}}' OR status < {Status.COMPLETED:d}))
 """)
 _DATA = text(f"""
 SELECT entity_type, entity_id, data FROM entity WHERE {_MINE} AND data IS NOT NULL

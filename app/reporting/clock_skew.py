@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
+from app.models import Outcome
+
 LOOKED_AT = 50_000
 """The newest events, of all sources together."""
 # A version that isn't within ten years of its arrival is a counter, not a time.
-_SKEW = text("""
+_SKEW = text(f"""
 WITH newest AS (
     SELECT source_id, outcome, CASE WHEN version_text IS NOT NULL THEN version - extract(epoch FROM received_at) END
            AS ahead_s
@@ -18,7 +20,7 @@ timed AS (
     SELECT source_id, outcome, CASE WHEN abs(ahead_s) < 315360000 THEN ahead_s END AS ahead_s FROM newest)
 SELECT s.name, count(t.ahead_s), min(t.ahead_s),
        percentile_cont(0.5) WITHIN GROUP (ORDER BY t.ahead_s), max(t.ahead_s),
-       count(*) FILTER (WHERE t.outcome = 8)
+       count(*) FILTER (WHERE t.outcome = {Outcome.QUARANTINED:d})
 FROM source s JOIN timed t ON t.source_id = s.id
 WHERE s.config ->> 'version_clock' IS DISTINCT FROM 'counter'
 GROUP BY s.name ORDER BY s.name

@@ -12,7 +12,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from app.db.pipeline import Executor
-from app.models import Lane
+from app.models import Lane, Outcome
 
 OBJECTIVES_S: dict[Lane, float] = {Lane.HIGH: 5.0, Lane.MEDIUM: 60.0, Lane.LOW: 600.0}
 """How long after its trigger an event of a lane still ends on time; deploy/prometheus/rules.yml alarms on the same."""
@@ -48,7 +48,7 @@ class Kpis:
     uptime: float | None
 
 
-_KPIS = text("""
+_KPIS = text(f"""
 WITH found AS (
     SELECT e.source_id, e.campaign, e.received_at, e.outcome, e.finished_at,
            extract(epoch FROM e.finished_at - greatest(e.received_at, e.effective_at)) AS took_s,
@@ -60,10 +60,14 @@ WITH found AS (
       AND (CAST(:campaign AS text) IS NULL OR e.campaign = :campaign)),
 figures AS (
     SELECT source_id, campaign, grouping(source_id) = 1 AS whole, count(*) AS events, count(outcome) AS ended,
-           avg(took_s) FILTER (WHERE outcome = 1) AS mean_s, max(took_s) FILTER (WHERE outcome = 1) AS max_s,
-           percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY took_s) FILTER (WHERE outcome = 1) AS quantiles,
-           count(*) FILTER (WHERE outcome NOT IN (5, 7, 8, 9) AND took_s <= objective_s) AS on_time,
-           count(*) FILTER (WHERE outcome IN (7, 8, 9)) AS errors,
+           avg(took_s) FILTER (WHERE outcome = {Outcome.APPLIED:d}) AS mean_s, max(took_s)
+               FILTER (WHERE outcome = {Outcome.APPLIED:d}) AS max_s,
+           percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY took_s)
+               FILTER (WHERE outcome = {Outcome.APPLIED:d}) AS quantiles,
+           count(*) FILTER (WHERE outcome NOT IN ({Outcome.EXPIRED:d}, {Outcome.DEAD:d}, {Outcome.QUARANTINED:d},
+               {Outcome.UNMAPPED:d}) AND took_s <= objective_s) AS on_time,
+           count(*) FILTER (WHERE outcome IN ({Outcome.DEAD:d}, {Outcome.QUARANTINED:d},
+               {Outcome.UNMAPPED:d})) AS errors,
            avg(wait_s) AS wait_s, max(wait_s) AS peak_s, min(received_at) AS first_at, max(received_at) AS last_at
     FROM found GROUP BY GROUPING SETS ((), (source_id, campaign))
     HAVING grouping(source_id) = 1 OR campaign IS NOT NULL),

@@ -89,14 +89,15 @@ FROM tally_mark m WHERE m.id = 1 FOR UPDATE OF m
 # xmin has 32 bits; a snapshot's numbers have 64. Whatever is counted here was written since the mark, so the distance
 # to the newest number says which one it is. A mark with greater numbers than there are is of another server, from a
 # backup: then the time alone decides.
-_COUNT = text("""
+_COUNT = text(f"""
 WITH fresh AS MATERIALIZED (
-    SELECT e.source_id, e.lane, e.outcome, CASE WHEN e.outcome IN (3, 5, 7) THEN e.trace END AS trace, e.id,
+    SELECT e.source_id, e.lane, e.outcome, CASE WHEN e.outcome IN ({Outcome.SUPERSEDED:d}, {Outcome.EXPIRED:d},
+        {Outcome.DEAD:d}) THEN e.trace END AS trace, e.id,
            CASE WHEN e.entity_type = ANY(CAST(:types AS text[])) THEN e.entity_type ELSE :other END AS type,
            CASE WHEN e.claimed_at >= e.due_at THEN extract(epoch FROM e.claimed_at - e.due_at) END AS wait_s,
-           CASE WHEN e.claimed_at >= e.due_at AND e.outcome <> 3
+           CASE WHEN e.claimed_at >= e.due_at AND e.outcome <> {Outcome.SUPERSEDED:d}
                 THEN extract(epoch FROM e.finished_at - e.claimed_at) END AS processing_s,
-           CASE WHEN e.outcome = 1
+           CASE WHEN e.outcome = {Outcome.APPLIED:d}
                 THEN extract(epoch FROM e.finished_at - greatest(e.received_at, e.effective_at)) END AS applied_s
     FROM event e, (SELECT CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS text) AS bigint) AS newest,
                           pg_snapshot_xmax(CAST(CAST(:snapshot AS text) AS pg_snapshot))
@@ -130,11 +131,12 @@ ORDER BY w.lane, w.step
 ON CONFLICT (lane, step) DO UPDATE SET count = tally_work.count + excluded.count
 """)
 # Those that an alarm asks for are there from the first, with 0: an increase needs a number to increase from.
-_ENDS = text("""
+_ENDS = text(f"""
 SELECT s.name, l.lane, o.outcome, coalesce(t.count, 0)
 FROM source s CROSS JOIN lane l CROSS JOIN generate_series(1, 10) AS o(outcome)
 LEFT JOIN tally_outcome t ON t.source_id = s.id AND t.lane = l.lane AND t.outcome = o.outcome
-WHERE t.count IS NOT NULL OR (o.outcome IN (7, 8, 9) AND s.removed_at IS NULL)
+WHERE t.count IS NOT NULL OR (o.outcome IN ({Outcome.DEAD:d}, {Outcome.QUARANTINED:d}, {Outcome.UNMAPPED:d})
+    AND s.removed_at IS NULL)
 ORDER BY s.name, l.lane, o.outcome
 """)
 _TIMES = text("""

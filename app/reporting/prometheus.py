@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 
 from app.db.engine import transaction
 from app.errors import TiercelError
-from app.models import Lane
+from app.models import Lane, Status
 from app.observability import process_metrics
 from app.observability.process_metrics import BUCKETS_S
 from app.reporting import outcomes
@@ -27,7 +27,7 @@ _FRESH_S = 1.0
 """Scrapes that come closer together are told the same: so they can't load the database."""
 
 # Waiting and scheduled read the partial indexes over status only.
-_LANES = text("""
+_LANES = text(f"""
 SELECT l.lane, coalesce(w.due, 0), coalesce(w.scheduled, 0), coalesce(r.n, 0),
        coalesce(CAST(extract(epoch FROM clock_timestamp() - l.oldest_due_at) AS float8), 0), l.workers,
        CAST(l.open AS int), l."window", l.out, coalesce(s.count, 0),
@@ -35,8 +35,8 @@ SELECT l.lane, coalesce(w.due, 0), coalesce(w.scheduled, 0), coalesce(r.n, 0),
 FROM lane l
 LEFT JOIN (SELECT lane, count(*) FILTER (WHERE due_at <= now()) AS due,
                   count(*) FILTER (WHERE due_at > now()) AS scheduled
-           FROM event WHERE status = 0 GROUP BY lane) w USING (lane)
-LEFT JOIN (SELECT lane, count(*) AS n FROM event WHERE status = 1 GROUP BY lane) r USING (lane)
+           FROM event WHERE status = {Status.PENDING:d} GROUP BY lane) w USING (lane)
+LEFT JOIN (SELECT lane, count(*) AS n FROM event WHERE status = {Status.PROCESSING:d} GROUP BY lane) r USING (lane)
 LEFT JOIN (SELECT lane, count FROM shed WHERE at = 'epoch') s USING (lane)
 ORDER BY l.lane
 """)

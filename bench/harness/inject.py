@@ -15,7 +15,7 @@ from app.db.pipeline import Executor, work
 from app.events.incoming import Clock, Incoming, JsonObject, Operation, Version
 from app.inbox.prepare import prepare
 from app.inbox.store import store
-from app.models import Lane, Source
+from app.models import Lane, Source, Status
 from app.priority import Decision
 from app.security.vault import Vault
 from app.sources import configured
@@ -102,7 +102,7 @@ def injector(target: Target) -> Iterator[Injector]:
                 session.execute(_END, {"source_id": source.id})
 
 
-_END = text("DELETE FROM event WHERE source_id = :source_id AND status = 0")
+_END = text(f"DELETE FROM event WHERE source_id = :source_id AND status = {Status.PENDING:d}")
 
 
 def made(event_type: str, entity_id: str, version: int, **data: object) -> Incoming:

@@ -27,10 +27,10 @@ _CONTROL_S = 60.0
 _ASK_S = 0.1
 _OPEN_S = 5.0
 # Each count reads a partial index over what waits, never the whole table.
-_WAITING = text("""
-SELECT (SELECT count(*) FROM event WHERE status = 0 AND dispatched_at IS NULL)
-     + (SELECT count(*) FROM event WHERE status = 0 AND dispatched_at IS NOT NULL)
-     + (SELECT count(*) FROM event WHERE status = 1)
+_WAITING = text(f"""
+SELECT (SELECT count(*) FROM event WHERE status = {Status.PENDING:d} AND dispatched_at IS NULL)
+     + (SELECT count(*) FROM event WHERE status = {Status.PENDING:d} AND dispatched_at IS NOT NULL)
+     + (SELECT count(*) FROM event WHERE status = {Status.PROCESSING:d})
 """)
 _ENDED = text("""
 SELECT e.lane, extract(epoch FROM e.finished_at - e.received_at) * 1000
@@ -79,7 +79,7 @@ class System:
 
     def undispatched(self) -> int:
         """Return how many events wait for the dispatcher to publish them."""
-        query = text("SELECT count(*) FROM event WHERE status = 0 AND dispatched_at IS NULL")
+        query = text(f"SELECT count(*) FROM event WHERE status = {Status.PENDING:d} AND dispatched_at IS NULL")
         with self.target.engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
 
@@ -179,7 +179,7 @@ class System:
             for lane in Lane:
                 channel.queue_purge(queue_name(lane))
         with self.target.engine.begin() as session:
-            session.execute(text("UPDATE event SET dispatched_at = NULL WHERE status = 0"))
+            session.execute(text(f"UPDATE event SET dispatched_at = NULL WHERE status = {Status.PENDING:d}"))
 
     def _set_lanes(self, *, is_open: bool) -> None:
         with self.target.engine.begin() as connection:

@@ -14,7 +14,7 @@ from app.db.engine import transaction
 from app.events.incoming import Clock, Version
 from app.inbox.store import store
 from app.inbox.unmapped import unmapped
-from app.models import Lane, Source
+from app.models import Lane, Source, Status
 from app.sources.kinds import KINDS, Request
 from bench.harness.events import Stream
 from bench.harness.inject import Injector, made, many
@@ -113,7 +113,12 @@ def _old(plant: Plant) -> Iterator[None]:
     with _without(plant, "worker-low"):
         plant.put("log.recorded", 1, Lane.LOW)
         with plant.target.engine.begin() as connection:
-            connection.execute(text("UPDATE event SET due_at = now() - interval '1 h' WHERE status = 0 AND lane = 2"))
+            connection.execute(
+                text(
+                    "UPDATE event SET due_at = now() - interval '1 h' "
+                    f"WHERE status = {Status.PENDING:d} AND lane = {Lane.LOW:d}"
+                )
+            )
         yield
 
 
@@ -147,7 +152,9 @@ def _shed(plant: Plant) -> Iterator[None]:
 
 def _forget(plant: Plant, event_type: str) -> None:
     with plant.target.engine.begin() as connection:
-        connection.execute(text("DELETE FROM event WHERE status < 2 AND type = :type"), {"type": event_type})
+        connection.execute(
+            text(f"DELETE FROM event WHERE status < {Status.COMPLETED:d} AND type = :type"), {"type": event_type}
+        )
 
 
 def _gone(*names: str) -> Callable[[Plant], AbstractContextManager[None]]:

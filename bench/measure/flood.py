@@ -20,7 +20,7 @@ from sqlalchemy import text
 
 from app.db.engine import transaction
 from app.db.pipeline import work
-from app.models import Lane
+from app.models import Lane, Status
 from bench.harness.inject import Injector, copies, injector, made
 from bench.harness.load import fire, request_bytes
 from bench.harness.target import NotRunning, Sender, Target, find_target, senders
@@ -48,7 +48,7 @@ SELECT lane, count(*) FROM event WHERE finished_at >= :since AND finished_at < :
 """)
 _LEFT = text("SELECT count(*) FROM event WHERE source_id = :id AND finished_at IS NULL")
 _LAST = text("SELECT max(finished_at) FROM event WHERE source_id = :id")
-_WAITING = text("SELECT count(*) FROM event WHERE status = 0 AND lane = :lane")
+_WAITING = text(f"SELECT count(*) FROM event WHERE status = {Status.PENDING:d} AND lane = :lane")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from multiprocessing.synchronize import Barrier
 import requests
 from sqlalchemy import text
 
+from app.models import Status
 from bench.harness.children import free_port
 from bench.harness.events import Stream
 from bench.harness.load import fire
@@ -37,7 +38,7 @@ _SETTLE_S = 120.0
 _AT_MOST = 1.05
 _TOGETHER_S = 180.0
 """How long one side waits for the other to be ready."""
-_LEFT = text("SELECT count(*) FROM event WHERE status < 2")
+_LEFT = text(f"SELECT count(*) FROM event WHERE status < {Status.COMPLETED:d}")
 
 
 class _Sink(BaseHTTPRequestHandler):

@@ -24,7 +24,7 @@ from app.db.pipeline import work
 from app.events.incoming import Incoming, Operation, Version
 from app.inbox.prepare import NewEvent, prepare
 from app.inbox.store import store
-from app.models import Source
+from app.models import Outcome, Source, Status
 from app.priority import shipped
 from app.resources import Resources
 from app.security.vault import Vault
@@ -112,7 +112,12 @@ def _fill(engine: Engine, source: Source, count: int) -> None:
             store(session, group)
         made += len(group)
     with engine.begin() as connection:
-        connection.execute(text("UPDATE event SET status = 2, outcome = 1, finished_at = now() - interval '31 days'"))
+        connection.execute(
+            text(
+                f"UPDATE event SET status = {Status.COMPLETED:d}, outcome = {Outcome.APPLIED:d}, "
+                "finished_at = now() - interval '31 days'"
+            )
+        )
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.execute(text("VACUUM ANALYZE"))
 

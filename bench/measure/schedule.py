@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import text
 
 from app.db.engine import transaction
-from app.models import Lane
+from app.models import Lane, Outcome
 from bench.harness.inject import injector, made
 from bench.harness.target import NotRunning, find_target
 from bench.measure.latency import spread
@@ -19,8 +19,9 @@ from bench.measure.latency import spread
 LATE_MS = 250.0
 _AHEAD_S = 3.0
 _END_S = 60.0
-_LATE = text("""
-SELECT extract(epoch FROM finished_at - effective_at) * 1000 FROM event WHERE source_id = :source_id AND outcome = 1
+_LATE = text(f"""
+SELECT extract(epoch FROM finished_at - effective_at) * 1000 FROM event WHERE source_id = :source_id
+    AND outcome = {Outcome.APPLIED:d}
 """)
 
 

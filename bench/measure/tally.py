@@ -23,7 +23,7 @@ import requests
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from app.models import Outcome
+from app.models import Outcome, Status
 from bench.harness.load import THREADS, Shot, fire, request_bytes
 from bench.harness.parted import Parted, parted
 from bench.harness.progress import tell
@@ -37,7 +37,7 @@ _AGREE_S = 20.0
 _NO_ANSWER = 0
 _HIGH, _MEDIUM, _LOW = "price.updated", "segment.updated", "log.recorded"
 _ROUTE = "/webhooks/<name>"
-_LEFT = text("SELECT count(*) FROM event WHERE status < 2")
+_LEFT = text(f"SELECT count(*) FROM event WHERE status < {Status.COMPLETED:d}")
 _TRUTH = text("""
 SELECT outcome, count(*) FROM event e JOIN source s ON s.id = e.source_id WHERE s.name = :source GROUP BY outcome
 """)

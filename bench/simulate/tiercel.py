@@ -10,7 +10,7 @@ import heapq
 import uuid
 from collections import deque
 
-from app.dispatcher.lane_share import Reserve
+from app.dispatcher.lane_share import LaneShare
 from app.dispatcher.loop import _BUSY_STEP_S, _CROWDED, _DRAIN_OVER_S, _MIN_WINDOW, _OPEN_BELOW, _PULSE_S
 from app.dispatcher.refill import Refill
 from app.inbox.due import LaneLoad
@@ -35,7 +35,7 @@ class Tiercel:
         self._backlogs = {lane: MemoryBacklog(lane) for lane in Lane}
         self._refills = {lane: Refill(lane) for lane in Lane}
         self._out: dict[Lane, dict[int, int]] = {lane: {} for lane in Lane}
-        self._reserve = Reserve()
+        self._lane_share = LaneShare()
         self._open = dict.fromkeys(Lane, True)
         self._expiring: dict[uuid.UUID, tuple[Lane, Job]] = {}
         self._ended: dict[Lane, deque[float]] = {lane: deque() for lane in Lane}
@@ -90,7 +90,7 @@ class Tiercel:
         backlog, out = self._backlogs[lane], self._out[lane]
         total = sum(out.values())
         taken = []
-        waits, at_most = bool(backlog.jobs), self._reserve.left(lane)
+        waits, at_most = bool(backlog.jobs), self._lane_share.allowance(lane)
         if waits:
             load = LaneLoad(lane, total, dict(out), backlog=True)
             taken = self._refills[lane].choose(backlog, load, window, at_most)
@@ -98,11 +98,11 @@ class Tiercel:
                 job = backlog.jobs.pop(dispatch.pointer.event_id)
                 self._expiring.pop(dispatch.pointer.event_id, None)
                 self._publish(job, lane, dispatch.priority)
-        self._reserve.took(lane, len(taken))
+        self._lane_share.consume(lane, len(taken))
         behind = waits and len(taken) >= (max(0, window - total) if at_most is None else at_most)
         few = total + len(taken) < _OPEN_BELOW[lane]
         if lane is Lane.HIGH:
-            self._reserve.look(behind=behind or not few, out=total, given=len(taken), now=now)
+            self._lane_share.observe(behind=behind or not few, out=total, given=len(taken), now=now)
         crowded = max(out.values(), default=0) >= window * _CROWDED
         self._open[lane] = not behind and few and not crowded and at_most is None
         return behind

@@ -24,7 +24,7 @@ _SENT_TOGETHER = 512
 _SAY_EVERY_S = 60.0
 
 
-class Noted(Protocol):
+class PendingSpan(Protocol):
     """What was traced, of which spans can be made."""
 
     def weight(self) -> int:
@@ -34,7 +34,7 @@ class Noted(Protocol):
         """Yield its spans."""
 
 
-class Outlet:
+class SpanExporterThread:
     """Keeps what was traced until its spans are sent, and drops what is too many."""
 
     def __init__(self, exporter: SpanExporter, make: Spans, *, every_s: float) -> None:
@@ -43,7 +43,7 @@ class Outlet:
         self._exporter = exporter
         self._make = make
         self._every_s = every_s
-        self._noted: deque[Noted] = deque()
+        self._noted: deque[PendingSpan] = deque()
         self._waiting = 0
         self._changing = threading.Lock()
         self._lost = 0
@@ -53,7 +53,7 @@ class Outlet:
         self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
         self._thread.start()
 
-    def take(self, noted: Noted) -> None:
+    def take(self, noted: PendingSpan) -> None:
         """Take something; never waits."""
         with self._changing:
             if self._waiting + noted.weight() <= _BOUND:

@@ -11,7 +11,7 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 
 from app.observability.tracing import NOTHING, Attributes
-from app.observability.tracing.export import Outlet
+from app.observability.tracing.export import SpanExporterThread
 from app.observability.tracing.scopes import Note, Request, Work
 from app.observability.tracing.spans import Spans
 from config.settings import Sampler, Settings
@@ -20,7 +20,7 @@ from config.settings import Sampler, Settings
 class Recorder:
     """What records in one process."""
 
-    def __init__(self, outlet: Outlet, share: float) -> None:
+    def __init__(self, outlet: SpanExporterThread, share: float) -> None:
         self._outlet = outlet
         self._share = share
 
@@ -40,7 +40,7 @@ class Recorder:
                 "service.instance.id": f"{socket.gethostname()}:{os.getpid()}",
             }
         )
-        outlet = Outlet(exporter, Spans(resource), every_s=settings.otel_bsp_schedule_delay / 1000)
+        outlet = SpanExporterThread(exporter, Spans(resource), every_s=settings.otel_bsp_schedule_delay / 1000)
         return cls(outlet, share_of(settings))
 
     def request(self) -> AbstractContextManager[None]:

@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from app.observability.tracing import Attributes, Row, current
-from app.observability.tracing.export import Outlet
+from app.observability.tracing.export import SpanExporterThread
 from app.observability.tracing.spans import Spans, Step, context_of, new_context
 
 _NOT_SHOWN = frozenset({"context", "queued_at"})
@@ -25,7 +25,7 @@ _NOT_SHOWN = frozenset({"context", "queued_at"})
 class Scope:
     """What is traced here, while it is entered."""
 
-    outlet: Outlet
+    outlet: SpanExporterThread
     began: int = field(default_factory=time_ns)
     steps: list[Step] = field(default_factory=list)
     _before: "Token[Scope | None] | None" = None

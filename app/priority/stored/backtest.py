@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Engine, TextClause, text
 
-from app.db.pipeline import LATER, Answer, Bare, work
+from app.db.pipeline import DEFERRED, Answer, PipelinedConnection, work
 from app.errors import BodyMalformed
 from app.events.canonical_json import parse_object
 from app.events.incoming import Incoming, Operation
@@ -200,9 +200,9 @@ def _stored(engine: Engine, since: datetime, until: datetime, most: int) -> Iter
         at, last = rows[-1].received_at, str(rows[-1].id)
 
 
-def _in_order(session: Bare, statement: TextClause, values: dict[str, Any]) -> Answer:
+def _in_order(session: PipelinedConnection, statement: TextClause, values: dict[str, Any]) -> Answer:
     for setting in _IN_ORDER:
-        session.execute(setting, execution_options=LATER)
+        session.execute(setting, execution_options=DEFERRED)
     return session.execute(statement, values)
 
 

@@ -16,9 +16,9 @@ from app.priority.stored.shadow import Shadow
 
 _LOG = structlog.get_logger()
 # The document travels only where this process doesn't have it: a version's never changes.
-_READ = text("""
+_READ = text(f"""
 SELECT version, state, CASE WHEN version = ANY(CAST(:known AS int[])) THEN NULL ELSE document END
-FROM priority_policy WHERE state IN (1, 2)
+FROM priority_policy WHERE state IN ({PolicyState.LIVE:d}, {PolicyState.CANDIDATE:d})
 """)
 
 

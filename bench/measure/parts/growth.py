@@ -17,6 +17,7 @@ from tempfile import gettempdir
 import psycopg2
 from sqlalchemy import text
 
+from app.models import Lane, Outcome, Status
 from bench.harness.events import Stream
 from bench.harness.figures import Bound, Results, Series, point
 from bench.harness.private import private_system
@@ -32,7 +33,7 @@ _BYTES_A_ROW = 2500
 _SHARE = 0.9
 _MS = " ms"
 """What such a name ends with is better below."""
-_EVENTS = """
+_EVENTS = f"""
 INSERT INTO event (id, source_id, external_id, type, entity_type, entity_id, operation, version, fingerprint, state,
                    fact, payload, data_pointer, lane, priority, status, outcome, received_at, due_at, dispatched_at,
                    claimed_at, attempts, finished_at)
@@ -40,11 +41,13 @@ SELECT (lpad(to_hex((extract(epoch FROM x.at) * 1000)::bigint), 12, '0') || '7' 
         || '8' || substr(md5(x.n::text), 4, 15))::uuid,
        s.id, 'grown-' || x.n, x.noun || '.updated', x.noun, (x.n %% %(entities)s)::text, 1, extract(epoch FROM x.at),
        sha256(x.n::text::bytea), true, false,
-       '{"data":{"amount":"19.90","currency":"EUR","id":"' || x.n || '","name":"grown"},"type":"' || x.noun || '"}',
-       '/data', x.lane, 5, 2, 1, x.at, x.at, x.at, x.at, 0, x.at + interval '5 ms'
+       '{{"data":{{"amount":"19.90","currency":"EUR","id":"' || x.n || '","name":"grown"}},"type":"'
+       || x.noun || '"}}',
+       '/data', x.lane, 5, {Status.COMPLETED:d}, {Outcome.APPLIED:d}, x.at, x.at, x.at, x.at, 0, x.at + interval '5 ms'
 FROM (SELECT n, now() - interval '20 days' + n * (interval '19 days' / %(rows)s) AS at,
              CASE WHEN n %% 10 < 1 THEN 'price' WHEN n %% 10 < 4 THEN 'segment' ELSE 'log' END AS noun,
-             CASE WHEN n %% 10 < 1 THEN 0 WHEN n %% 10 < 4 THEN 1 ELSE 2 END AS lane
+             CASE WHEN n %% 10 < 1 THEN {Lane.HIGH:d}
+                  WHEN n %% 10 < 4 THEN {Lane.MEDIUM:d} ELSE {Lane.LOW:d} END AS lane
       FROM generate_series(%(first)s, %(last)s) n) x, source s
 WHERE s.name = %(source)s
 """

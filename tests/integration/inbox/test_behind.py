@@ -9,7 +9,7 @@ from app.events.incoming import Incoming, JsonObject
 from app.handlers import HANDLERS
 from app.handlers.registry import Handler, NotProjectable
 from app.inbox import claim
-from app.inbox.claim import Behind
+from app.inbox.claim import ExtraWork
 from app.messaging.pointer import Pointer
 from app.models import Lane, Outcome, Price
 from app.resources import Resources
@@ -17,7 +17,7 @@ from tasks.batch_size import Pace
 from tasks.process import process, process_pointers
 from tests.support.factories import Inbox, incoming
 
-HIGH = Behind(Lane.HIGH, 20)
+HIGH = ExtraWork(Lane.HIGH, 20)
 
 
 def waits(inbox: Inbox, event: Incoming, for_s: float = 1.0) -> Pointer:
@@ -32,7 +32,7 @@ def outcomes(inbox: Inbox, *pointers: Pointer) -> list[Outcome | None]:
     return [inbox.event(pointer.event_id).outcome for pointer in pointers]
 
 
-def found(resources: Resources, own: Pointer, more: Behind = HIGH) -> list[uuid.UUID]:
+def found(resources: Resources, own: Pointer, more: ExtraWork = HIGH) -> list[uuid.UUID]:
     with statement(resources.engine) as session:
         return [event.first for _, event in claim.waiting(session, [own], more)]
 
@@ -75,7 +75,7 @@ def test_what_is_not_waiting_for_a_worker_is_left(change: str, inbox: Inbox, res
 
 def test_the_longest_waiting_go_first_as_many_as_there_is_room_for(inbox: Inbox, resources: Resources) -> None:
     own, *others = [waits(inbox, incoming(entity_id=f"sku-{s}"), for_s=s) for s in (0.5, 1.0, 3.0, 2.0)]
-    first, *rest = found(resources, own, Behind(Lane.HIGH, 2))
+    first, *rest = found(resources, own, ExtraWork(Lane.HIGH, 2))
     assert first == own.event_id
     assert set(rest) == {others[1].event_id, others[2].event_id}
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from app.db.engine import make_engine, transaction
-from app.db.pipeline import AHEAD, LAST, LATER, SOON, Bare, statement, work
+from app.db.pipeline import ASYNC_COMMIT, COMMITTED_FIRST, DEFERRED, WITH_COMMIT, PipelinedConnection, statement, work
 from app.errors import Busy, Transient, Unavailable
 from config.settings import Settings
 
@@ -44,13 +44,13 @@ def test_work_commits_at_its_end_and_not_before(table: Engine) -> None:
 def test_the_last_statement_may_take_the_commit_along(table: Engine) -> None:
     with work(table) as connection:
         connection.execute(INSERT, {"n": 1})
-        connection.execute(INSERT, {"n": 2}, execution_options=LAST)
+        connection.execute(INSERT, {"n": 2}, execution_options=WITH_COMMIT)
         assert count(table) == 2
 
 
 def test_a_statement_ahead_is_committed_before_the_transaction_it_travels_with(table: Engine) -> None:
     with pytest.raises(Transient), work(table) as connection:
-        connection.execute(INSERT, {"n": 1}, execution_options=AHEAD)
+        connection.execute(INSERT, {"n": 1}, execution_options=COMMITTED_FIRST)
         assert connection.execute(COUNT).scalar_one() == 1
         connection.execute(INSERT, {"n": 2})
         connection.execute(INSERT, {"n": 2})
@@ -62,15 +62,15 @@ def test_a_statement_ahead_doesn_t_wait_for_the_disk_and_what_follows_does(table
         before = connection.execute(SETTING).scalar_one()
         connection.execute(text("SET synchronous_commit = on"))
     with work(table) as connection:
-        connection.execute(INSERT, {"n": 1}, execution_options=AHEAD)
+        connection.execute(INSERT, {"n": 1}, execution_options=COMMITTED_FIRST)
         assert connection.execute(SETTING).scalar_one() == "on"
     with statement(table) as connection:
         connection.execute(text(f"SET synchronous_commit = {before}"))
 
 
 def test_a_statement_ahead_that_nothing_follows_is_an_error(table: Engine) -> None:
-    with pytest.raises(RuntimeError, match="AHEAD"), work(table) as connection:
-        connection.execute(INSERT, {"n": 1}, execution_options=AHEAD)
+    with pytest.raises(RuntimeError, match="COMMITTED_FIRST"), work(table) as connection:
+        connection.execute(INSERT, {"n": 1}, execution_options=COMMITTED_FIRST)
 
 
 def test_work_without_a_statement_is_nothing(table: Engine) -> None:
@@ -80,7 +80,7 @@ def test_work_without_a_statement_is_nothing(table: Engine) -> None:
 
 
 def test_an_error_keeps_nothing_and_leaves_no_transaction_open(table: Engine) -> None:
-    for options in ({}, LAST):
+    for options in ({}, WITH_COMMIT):
         with pytest.raises(Transient), work(table) as connection:
             connection.execute(INSERT, {"n": 1})
             connection.execute(INSERT, {"n": 1}, execution_options=options)
@@ -96,8 +96,8 @@ def test_an_error_keeps_nothing_and_leaves_no_transaction_open(table: Engine) ->
 def test_a_statement_that_commits_soon_is_visible_at_once_and_changes_no_other(table: Engine) -> None:
     with statement(table) as connection:
         before = connection.execute(SETTING).scalar_one()
-        assert connection.execute(INSERT, {"n": 1}, execution_options=SOON).one().n == 1
-        assert connection.execute(SETTING, execution_options=SOON).scalar_one() == "off"
+        assert connection.execute(INSERT, {"n": 1}, execution_options=ASYNC_COMMIT).one().n == 1
+        assert connection.execute(SETTING, execution_options=ASYNC_COMMIT).scalar_one() == "off"
         assert connection.execute(SETTING).scalar_one() == before
     assert count(table) == 1
 
@@ -199,28 +199,28 @@ def test_threads_share_an_engine(table: Engine) -> None:
 def test_statements_that_may_travel_later_are_committed_with_the_next_or_at_the_end(table: Engine) -> None:
     with work(table) as connection:
         connection.execute(INSERT, {"n": 1})
-        connection.execute(INSERT, {"n": 2}, execution_options=LATER)
-        connection.execute(INSERT, {"n": 3}, execution_options=LAST)
+        connection.execute(INSERT, {"n": 2}, execution_options=DEFERRED)
+        connection.execute(INSERT, {"n": 3}, execution_options=WITH_COMMIT)
     with work(table) as connection:
         connection.execute(INSERT, {"n": 4})
-        connection.execute(INSERT, {"n": 5}, execution_options=LATER)
+        connection.execute(INSERT, {"n": 5}, execution_options=DEFERRED)
     assert count(table) == 5
 
 
 @pytest.mark.parametrize("open_one", [work, statement])
 def test_a_statement_that_nothing_would_carry_is_an_error(table: Engine, open_one: Any) -> None:
     with pytest.raises(RuntimeError, match="left behind"), open_one(table) as connection:
-        connection.execute(INSERT, {"n": 1}, execution_options=LATER)
+        connection.execute(INSERT, {"n": 1}, execution_options=DEFERRED)
 
 
 def test_an_interrupted_roll_back_leaves_no_open_transaction(table: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     one = make_engine(table.url.render_as_string(hide_password=False), pool_size=1)
 
-    def interrupted(_connection: Bare) -> None:
+    def interrupted(_connection: PipelinedConnection) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Bare, "roll_back", interrupted)
+        patched.setattr(PipelinedConnection, "roll_back", interrupted)
         with pytest.raises(KeyboardInterrupt), work(one) as connection:
             connection.execute(INSERT, {"n": 1})
             raise ZeroDivisionError

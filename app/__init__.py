@@ -1,1 +1,1 @@
-"""The receiver, the desk, the command line and everything they share with the workers."""
+"""The receiver, the API, the command line and everything they share with the workers."""

@@ -80,7 +80,7 @@ def when_ready(server: Any) -> None:
 
     Without it a sender that stops in the middle of a request, or reads no answers, holds a thread for as long as it
     likes. One that sends a byte now and then still can: a proxy that buffers requests belongs in front of a public
-    door.
+    intake.
     """
     for listener in server.LISTENERS:
         for limit in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):

@@ -1,4 +1,4 @@
-"""The ``tiercel`` command: the desk for a person at a terminal."""
+"""The ``tiercel`` command: the API for a person at a terminal."""
 
 from app.cli.main import main
 

@@ -57,7 +57,7 @@ class LaneView:
     open: bool
     dispatcher_alive: bool
     shed: int
-    """Refused at the door in the last minute, and (next) in all."""
+    """Refused at the receiver in the last minute, and (next) in all."""
     shed_total: int
 
 

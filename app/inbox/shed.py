@@ -1,4 +1,4 @@
-"""Owns the count of what the door refused, by lane: of the last two minutes by the second, and in all."""
+"""Owns the count of what the receiver refused, by lane: of the last two minutes by the second, and in all."""
 
 from collections.abc import Mapping
 

@@ -1,7 +1,7 @@
 """Every table in one place: import models from here."""
 
+from app.models.api import ApiKey, ApiRequest, Audit, LaneState, Scope, Shed
 from app.models.base import Base
-from app.models.desk import ApiKey, Audit, DeskRequest, LaneState, Scope, Shed
 from app.models.entity import Entity, Fact
 from app.models.event import HELD, Event, EventConflict, EventKey, Lane, Outcome, Resolution, Status, Unmapped
 from app.models.priority import PolicyState, PriorityChange, PriorityPolicy, PriorityShadow
@@ -14,12 +14,12 @@ from app.models.typed import Campaign, ContentItem, Currency, Lead, Owned, Price
 __all__ = [
     "HELD",
     "ApiKey",
+    "ApiRequest",
     "Audit",
     "Base",
     "Campaign",
     "ContentItem",
     "Currency",
-    "DeskRequest",
     "Entity",
     "Event",
     "EventConflict",

@@ -98,7 +98,7 @@ class Level(Measure):
 RECEIVED = Count(
     "tiercel_events_received_total", "Verified events, by what the store made of them.", ("source", "result")
 )
-REFUSED = Count("tiercel_requests_refused_total", "Requests to the door that were refused.", ("source", "reason"))
+REFUSED = Count("tiercel_requests_refused_total", "Webhook requests that were refused.", ("source", "reason"))
 ANSWERED = Count("tiercel_http_requests_total", "HTTP requests that were answered.", ("route", "method", "status"))
 ANSWER = Spread("tiercel_http_request_seconds", "From the request's headers to its answer.", ("route",))
 COMMIT = Spread("tiercel_store_commit_seconds", "A group commit of the receiver.")

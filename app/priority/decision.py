@@ -50,7 +50,7 @@ class Explanation:
     """In the policy's order, up to the rule that matched."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as the desk and the command line show it."""
+        """Return it as the API and the command line show it."""
         total = sum(part.weight for part in self.parts if part.points is not None)
         return {
             "policy": self.policy,

@@ -85,7 +85,7 @@ APPLIED = Family(
 WORK = Family(
     "tiercel_dispatcher_steps_total", "Events that the dispatcher handled.", CounterMetricFamily, ("lane", "step")
 )
-SHED = Family("tiercel_events_shed_total", "Verified events refused at the door.", CounterMetricFamily, ("lane",))
+SHED = Family("tiercel_events_shed_total", "Verified events that were refused.", CounterMetricFamily, ("lane",))
 WAITING = Family("tiercel_lane_waiting_events", "Due events that wait.", GaugeMetricFamily, ("lane",))
 SCHEDULED = Family("tiercel_lane_scheduled_events", "Events that wait for their time.", GaugeMetricFamily, ("lane",))
 IN_FLIGHT = Family("tiercel_lane_in_flight_events", "Events that workers hold.", GaugeMetricFamily, ("lane",))

@@ -1,4 +1,4 @@
-"""Owns how the desk shows things; the command line's ``--json`` shows the same."""
+"""Owns how the API shows things; the command line's ``--json`` shows the same."""
 
 from collections.abc import Mapping
 from typing import Any

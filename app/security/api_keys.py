@@ -1,4 +1,4 @@
-"""Owns the desk's keys: made, shown once, checked in constant time, ended at once by revoking or by their time."""
+"""Owns the API's keys: made, shown once, checked in constant time, ended at once by revoking or by their time."""
 
 import secrets
 from collections.abc import Sequence
@@ -96,7 +96,7 @@ def check(session: Session, vault: Vault, key: str, needed: Scope) -> ApiKey:
         raise KeyInvalid
     if found.scope < needed:
         raise ScopeMissing(f"this needs a key of scope {needed.name.lower()}")
-    # Once a minute is exact enough, and keeps reading the desk from writing to it.
+    # Once a minute is exact enough, and keeps reading the API from writing to it.
     stale = (ApiKey.last_used_at.is_(None)) | (ApiKey.last_used_at < func.now() - func.make_interval(0, 0, 0, 0, 0, 1))
     session.execute(update(ApiKey).where(ApiKey.id == found.id, stale).values(last_used_at=func.now()))
     return found

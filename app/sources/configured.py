@@ -8,7 +8,6 @@ from typing import Any
 
 import structlog
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 from sqlalchemy import func, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
@@ -27,7 +26,7 @@ _LOG = structlog.get_logger()
 SLOWEST_PER_S, FASTEST_PER_S, LARGEST_BURST = 0.01, 1_000_000, 10_000_000
 MOST_WEIGHT = 100
 FIRST_PARTY = "first-party"
-"""The source of events that are posted to the desk under no other name."""
+"""The source of events that are posted to the API under no other name."""
 _CHANGES = text("SELECT id, updated_at FROM source WHERE updated_at >= CAST(:since AS timestamptz)")
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -91,7 +90,7 @@ def check_config(kind: Kind, config: dict[str, Any]) -> Config:
         raise ConfigInvalid("; ".join(dict.fromkeys(map(_wrong, error.errors())))) from None
 
 
-def _wrong(error: ErrorDetails) -> str:
+def _wrong(error: Any) -> str:
     """Return what is wrong with an option, for a person; elements of a list are counted from 1."""
     where = ".".join(str(step + 1) if isinstance(step, int) else str(step) for step in error["loc"]) or "options"
     pattern = error.get("ctx", {}).get("pattern")
@@ -161,7 +160,7 @@ def remove(session: Session, name: str) -> Source:
 
 
 def first_party(session: Session) -> Source:
-    """Return the source of events that are posted to the desk under no other name, made at its first use.
+    """Return the source of events that are posted to the API under no other name, made at its first use.
 
     It has no secret, so its webhook refuses everything.
     """
@@ -330,7 +329,7 @@ def ready(source: Source, vault: Vault) -> Endpoint | None:
             left=not source.enabled and source.leaving_since is not None,
         )
     except (KeyError, ConfigInvalid, VaultUnusable) as error:
-        # One source that can't be read must not close the door for the others.
+        # One source that can't be read must not close the receiver for the others.
         _LOG.error("a source can't be used", action="source_unusable", source=source.name, error=str(error))  # noqa: TRY400
         return None
 

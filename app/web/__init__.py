@@ -1,1 +1,1 @@
-"""The receiver (the door for senders) and the desk (the API for people)."""
+"""The receiver (webhooks of senders) and the API (the API for people)."""

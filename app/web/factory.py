@@ -1,4 +1,4 @@
-"""Owns create_app: the Flask application of the door and the desk."""
+"""Owns create_app: the Flask application of the receiver and the API."""
 
 from flask import Flask, Response, request
 

@@ -39,7 +39,7 @@ def metrics() -> Response:
 
 def measure(flask_app: Flask) -> None:
     """Count every answer of an application; its receiver is there already."""
-    door: Receiver = flask_app.extensions["receiver"]
+    intake: Receiver = flask_app.extensions["receiver"]
     serve = flask_app.wsgi_app
 
     def timed(environ: dict[str, Any], start_response: Any) -> Any:
@@ -58,10 +58,10 @@ def measure(flask_app: Flask) -> None:
         process_metrics.ANSWER.observe(time.perf_counter() - asked.environ[_BEGAN], route)
         if status >= _FIRST_ERROR and (asked.endpoint or "").startswith(_DOOR):
             name = (asked.view_args or {}).get("name", "")
-            source = name if door.endpoints.known(name) is not None else process_metrics.OTHER
+            source = name if intake.endpoints.known(name) is not None else process_metrics.OTHER
             process_metrics.REFUSED.add(source, g.get("problem", str(status)))
-        if process_metrics.sample(door.resources.connections):
-            process_metrics.OUTBOX.set(door.unpublished())
+        if process_metrics.sample(intake.resources.connections):
+            process_metrics.OUTBOX.set(intake.unpublished())
         return response
 
 

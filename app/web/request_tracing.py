@@ -17,7 +17,7 @@ def trace(flask_app: Flask) -> None:
     """Trace an application's requests that bring events, if this process traces at all."""
     if not tracing.on():
         return
-    door: Receiver = flask_app.extensions["receiver"]
+    intake: Receiver = flask_app.extensions["receiver"]
     serve = flask_app.wsgi_app
 
     def traced(environ: dict[str, Any], start_response: Any) -> Any:
@@ -38,7 +38,7 @@ def trace(flask_app: Flask) -> None:
                 "http.request.method": "POST",
                 "http.route": asked.url_rule.rule if asked.url_rule else OTHER,
                 "http.response.status_code": status,
-                "tiercel.source": name if door.endpoints.known(name) is not None else OTHER,
+                "tiercel.source": name if intake.endpoints.known(name) is not None else OTHER,
             }
             problem = g.get("problem")
             if problem is not None:

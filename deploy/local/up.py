@@ -166,7 +166,7 @@ class Up:
         for line in (
             "",
             f"Tiercel is ready ({time.monotonic() - self.began:.1f} s).",
-            f"  receiver   http://{host}/webhooks/SOURCE   (desk: http://{host}/v1, with a key)",
+            f"  receiver   http://{host}/webhooks/SOURCE   (API: http://{host}/v1, with a key)",
             f"  Flower     {flower}   user {settings.flower_user}, password {password}",
             f"  logs       here, and of the servers in {self.home / 'logs'}",
             "  first source, in a second terminal:",

@@ -83,8 +83,8 @@ FENCES: tuple[Fence, ...] = (
     Fence(
         "only what waits is claimed",
         "app/inbox/claim.py",
-        "AND CAST(status AS int) = 0 AND due_at <= now() FOR UPDATE SKIP LOCKED))",
-        "AND due_at <= now() FOR UPDATE SKIP LOCKED))",
+        "AND CAST(status AS int) = {Status.PENDING:d} AND due_at <= now()\n            FOR UPDATE SKIP LOCKED))",
+        "AND due_at <= now()\n            FOR UPDATE SKIP LOCKED))",
         _in("integration/inbox/test_crash_machine", "test_what_runs_or_has_ended_is_not_claimed_again"),
     ),
     Fence(
@@ -98,7 +98,8 @@ FENCES: tuple[Fence, ...] = (
     Fence(
         "a spent pointer is said to be",
         "app/inbox/claim.py",
-        "UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND CAST(status AS int) = 0",
+        "UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) "
+        "AND CAST(status AS int) = {Status.PENDING:d}",
         "UPDATE event SET dispatched_at = NULL WHERE id = ANY(CAST(:ids AS uuid[])) AND false",
         _in(
             "integration/workers/test_process",
@@ -115,15 +116,15 @@ FENCES: tuple[Fence, ...] = (
     Fence(
         "attempts end",
         "app/inbox/due.py",
-        "status = CASE WHEN attempts >= :max_attempts THEN 3 ELSE 0 END,",
-        "status = 0,",
+        "status = CASE WHEN attempts >= :max_attempts THEN {Status.FAILED:d} ELSE {Status.PENDING:d} END,",
+        "status = {Status.PENDING:d},",
         _in("integration/workers/test_process", "test_an_event_whose_last_lease_expires_is_dead"),
     ),
     Fence(
         "leases that ended come back",
         "app/inbox/due.py",
-        "WHERE id IN (SELECT id FROM event WHERE status = 1 AND lease_until < clock_timestamp()",
-        "WHERE id IN (SELECT id FROM event WHERE status = 1 AND false",
+        "WHERE id IN (SELECT id FROM event WHERE status = {Status.PROCESSING:d} AND lease_until < clock_timestamp()",
+        "WHERE id IN (SELECT id FROM event WHERE status = {Status.PROCESSING:d} AND false",
         (
             *_in("integration/dispatcher/test_dispatcher", "test_an_event_whose_worker_vanished_is_published_again"),
             MACHINE,

@@ -1,4 +1,4 @@
-"""Owns how policies, their history and shadows look: the desk and the command line's ``--json`` show the same."""
+"""Owns how policies, their history and shadows look: the API and the command line's ``--json`` show the same."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from app.priority.stored.versions import Stored
 
 
 def policy(stored: Stored) -> dict[str, Any]:
-    """Return one version with its document; the desk takes it back as it is."""
+    """Return one version with its document; the API takes it back as it is."""
     return {
         "version": stored.version,
         "state": stored.state.name.lower(),

@@ -1,1 +1,1 @@
-"""The desk: everything under /v1, for people with a key."""
+"""The API: everything under /v1, for people with a key."""

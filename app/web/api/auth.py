@@ -1,4 +1,4 @@
-"""Owns who may come in to the desk: the key, its scope, the sources that it is limited to.
+"""Owns who may come in to the API: the key, its scope, the sources that it is limited to.
 
 Each route says what it needs with ``described(scope=…)``; else it needs ``read`` to look, ``write`` to change.
 """

@@ -1,4 +1,4 @@
-"""Owns the desk's routes: events, entities and lanes, for people with a key."""
+"""Owns the API's routes: events, entities and lanes, for people with a key."""
 
 import uuid
 from dataclasses import replace
@@ -15,7 +15,7 @@ from app.web.openapi import schemas
 from app.web.openapi.described import described
 from app.web.webhooks.receiver import receiver
 
-blueprint = Blueprint("desk", __name__, url_prefix="/v1")
+blueprint = Blueprint("events", __name__, url_prefix="/v1")
 
 
 blueprint.before_request(auth.check_key)

@@ -1,4 +1,4 @@
-"""Owns how the desk reads its query parameters: an unknown one is an error, never ignored."""
+"""Owns how the API reads its query parameters: an unknown one is an error, never ignored."""
 
 import base64
 import binascii

@@ -1,4 +1,4 @@
-"""Owns the header Idempotency-Key on the desk's POSTs: asked again, a request is answered and not done again.
+"""Owns the header Idempotency-Key on the API's POSTs: asked again, a request is answered and not done again.
 
 After the IETF's draft "The Idempotency-Key HTTP Header Field". On ``POST /v1/events`` it is the event's own.
 """

@@ -1,4 +1,4 @@
-"""Owns ``POST /v1/events``: the authenticated door for first-party events, such as campaign triggers and leads.
+"""Owns ``POST /v1/events``: the authenticated endpoint for first-party events, such as campaign triggers and leads.
 
 The body has the form of Standard Webhooks; the key takes the place of the signature, Idempotency-Key that of the
 ``webhook-id``. From there on it is an event like every other.
@@ -63,7 +63,7 @@ _BODY = {
 def post_event() -> Response:
     """Take one event of your own; 202 once it is committed, 200 for one that is known already."""
     params.no_query()
-    door = receiver()
+    intake = receiver()
     external_id = idempotency.key()
     if external_id is None:
         raise FieldInvalid(f"the header {idempotency.HEADER} is missing: it makes sending an event twice harmless")
@@ -78,17 +78,17 @@ def post_event() -> Response:
     config = endpoint.config if isinstance(endpoint.config, standard.StandardConfig) else standard.StandardConfig()
     fields.label(given.get("type"), "/type")
     (incoming,) = standard.interpret(standard.open_(sent, (), config), sent, config, endpoint.name)
-    return answer_event(door.take(endpoint, incoming, sent.received_at))
+    return answer_event(intake.take(endpoint, incoming, sent.received_at))
 
 
 def _endpoint(name: str) -> Endpoint:
-    door = receiver()
-    endpoint = door.endpoints.known(name)
+    intake = receiver()
+    endpoint = intake.endpoints.known(name)
     if endpoint is None and name == FIRST_PARTY:
-        with transaction(door.resources.engine) as session:
+        with transaction(intake.resources.engine) as session:
             auth.sign_on(session)
             configured.first_party(session)
-    endpoint = endpoint or door.endpoints.fresh(name)
+    endpoint = endpoint or intake.endpoints.fresh(name)
     if endpoint.kind.name != standard.KIND.name:
         raise SourceUnknown(f"{name!r} is of another kind: post to a source of the kind {standard.KIND.name}")
     return endpoint

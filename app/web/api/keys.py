@@ -1,4 +1,4 @@
-"""Owns the desk's routes for keys and for the audit log: admins only. A key is shown once, when it is made."""
+"""Owns the API's routes for keys and for the audit log: admins only. A key is shown once, when it is made."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Literal

@@ -1,4 +1,4 @@
-"""Owns how the desk's routes read what they are asked: query parameters and bodies, nothing unknown, nothing twice."""
+"""Owns how the API's routes read what they are asked: query parameters and bodies, nothing unknown, nothing twice."""
 
 import base64
 import binascii

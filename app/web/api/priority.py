@@ -1,4 +1,4 @@
-"""Owns the desk's routes for the priority policy: reading it, setting it, asking it why."""
+"""Owns the API's routes for the priority policy: reading it, setting it, asking it why."""
 
 import time
 import uuid

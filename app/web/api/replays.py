@@ -1,4 +1,4 @@
-"""Owns the desk's routes for replays of history: count first, then run behind live work."""
+"""Owns the API's routes for replays of history: count first, then run behind live work."""
 
 import uuid
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Owns the desk's routes that re-prioritise what already waits."""
+"""Owns the API's routes that re-prioritise what already waits."""
 
 import uuid
 from typing import Annotated, Any, Literal

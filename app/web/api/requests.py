@@ -1,4 +1,4 @@
-"""Owns the desk's routes for what senders ask: to leave, to erase, to list. Looking, and an admin's word on it."""
+"""Owns the API's routes for what senders ask: to leave, to erase, to list. Looking, and an admin's word on it."""
 
 from typing import Literal
 

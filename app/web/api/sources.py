@@ -1,4 +1,4 @@
-"""Owns the desk's routes for sources: seeing them, and as an admin adding, changing, rotating and removing them."""
+"""Owns the API's routes for sources: seeing them, and as an admin adding, changing, rotating and removing them."""
 
 from datetime import timedelta
 from typing import Annotated, Any

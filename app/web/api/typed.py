@@ -1,4 +1,4 @@
-"""Owns the desk's lists of typed rows: campaigns, promotions, prices, segments, content, currencies and leads."""
+"""Owns the API's lists of typed rows: campaigns, promotions, prices, segments, content, currencies and leads."""
 
 from collections.abc import Callable
 from typing import Any

@@ -45,7 +45,7 @@ class Problem(Shape):
 
 
 class Accepted(Shape):
-    """What became of one event at the door."""
+    """What became of one event that was sent."""
 
     id: UUID
     status: StatusName

@@ -21,7 +21,7 @@ _OTHERWISE = re.compile(rb"(?i)\r\n(?:(?:transfer-encoding|upgrade)[ \t]*:|expec
 
 
 def lacks(data: bytes) -> int | None:
-    """Return how many bytes a small request for the door lacks at the least; None where it is none, or not small.
+    """Return how many bytes a small webhook request lacks at the least; None where it is none, or not small.
 
     Whether it is a request at all is the parser's to say.
     """

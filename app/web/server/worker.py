@@ -3,7 +3,7 @@
 gunicorn's own threaded worker (gthread) polls in one thread, hands each request to another and takes its connection
 back. For a request that is half a millisecond of work those are more turns at Python's lock than the request itself
 takes. Here one thread reads what has come, and serves what waits for nobody but the database's commit: a small request
-for the door, once it is there as a whole. Everything else is a thread's. Parsing, answers, limits, signals and the
+for the receiver, once it is there as a whole. Everything else is a thread's. Parsing, answers, limits, signals and the
 watch over the process stay gunicorn's.
 """
 
@@ -219,7 +219,7 @@ class EpollWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             raise
 
     def _look(self, fd: int, connection: Connection, data: bytes) -> None:
-        """Serve here what is a small request for the door, once it is here as a whole, and all else in a thread."""
+        """Serve here what is a small webhook request, once it is here as a whole, and all else in a thread."""
         if len(data) < connection.lacks:
             self._hold(fd, connection, data, connection.lacks - len(data))
             return

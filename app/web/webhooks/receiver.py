@@ -65,7 +65,7 @@ class Receiver:
         self.endpoints = EndpointCache(resources.engine, vault, timeout_s=timeout_s)
         self.keyring = KeyRing(resources.settings.adobe_keys_url, wait_s=timeout_s)
         self._watchdog = Watchdog()
-        # A connection each, so that no reader at the desk holds up a commit, and none goes with another's.
+        # A connection each, so that no reader in the API holds up a commit, and none goes with another's.
         url = resources.settings.database_url
         self._engines = [make_engine(url, pool_size=1, reconnects=False) for _ in range(2)]
         self.exposition = Exposition(resources.engine)

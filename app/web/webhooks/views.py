@@ -27,7 +27,7 @@ blueprint = Blueprint("receive", __name__)
 
 @blueprint.post("/webhooks/<name>", provide_automatic_options=False)
 @described(
-    "door",
+    "webhooks",
     {202: (schemas.Accepted, schemas.AcceptedBatch), 200: schemas.Accepted},
     body={},
     problems={400, 401, 404, 410, 413, 415, 429, 503},
@@ -35,9 +35,9 @@ blueprint = Blueprint("receive", __name__)
 )
 def receive(name: str) -> Response:
     """Take one event; 202 once it is committed, 200 for one that is known already."""
-    door = receiver()
-    fails = partial(door.limits.charge_failure, request.environ)
-    endpoint = door.endpoint(name, fails)
+    intake = receiver()
+    fails = partial(intake.limits.charge_failure, request.environ)
+    endpoint = intake.endpoint(name, fails)
     try:
         body = read_body()
         if request.headers.get("content-encoding", "identity").lower() not in {"", "identity"}:
@@ -50,19 +50,19 @@ def receive(name: str) -> Response:
     if greeting is not None:
         return Response(greeting.text, 200, dict(greeting.headers))
     received = Request(headers, body, time.time(), query=request.query_string)
-    receipt = door.accept(endpoint, received, fails)
+    receipt = intake.accept(endpoint, received, fails)
     if receipt.batch:
         return _answer_batch(receipt.stored, endpoint.kind.accepted_status)
     return answer_event(receipt.stored[0], endpoint.kind.accepted_status)
 
 
 @blueprint.route("/webhooks/<name>", methods=["GET", "OPTIONS"], provide_automatic_options=False)
-@described("door", {200: "a handshake's answer"}, problems={404, 405, 410, 429, 503}, public=True)
+@described("webhooks", {200: "a handshake's answer"}, problems={404, 405, 410, 429, 503}, public=True)
 def greet(name: str) -> Response:
     """Answer a vendor's handshake; for every other kind and method 405."""
-    door = receiver()
-    fails = partial(door.limits.charge_failure, request.environ)
-    endpoint = door.endpoint(name, fails)
+    intake = receiver()
+    fails = partial(intake.limits.charge_failure, request.environ)
+    endpoint = intake.endpoint(name, fails)
     greeting = endpoint.kind.greet(Hello(request.method, _headers(), request.args), endpoint.config)
     if greeting is None:
         fails()

@@ -12,8 +12,6 @@ import tasks.worker
 from tasks.__main__ import tasks
 before, wanted = sys.argv[1:]
 os.setpriority(os.PRIO_PROCESS, 0, int(before))
-if os.getuid() == 0 and int(wanted) < int(before):
-    os.setuid(65534)
 given = ["--app", "tasks.worker:celery", "worker", "--help"]
 tasks((["--niceness", wanted] if int(wanted) else []) + given, standalone_mode=False)
 print("niceness", os.getpriority(os.PRIO_PROCESS, 0))
@@ -32,6 +30,8 @@ print("niceness", os.getpriority(os.PRIO_PROCESS, 0))
 def test_a_worker_has_the_niceness_that_it_is_given_where_it_may(
     services: dict[str, str], before: int, wanted: int, has: int
 ) -> None:
-    told = [sys.executable, "-c", _RUN, str(before), str(wanted)]
+    # Root without just that capability: as another user it might not even read the checkout (a folder of mode 700).
+    barred = ["setpriv", "--bounding-set", "-sys_nice"] if os.getuid() == 0 and wanted < before else []
+    told = [*barred, sys.executable, "-c", _RUN, str(before), str(wanted)]
     ran = subprocess.run(told, env={**os.environ, **services}, capture_output=True, text=True, check=True)
     assert ran.stdout.endswith(f"niceness {has}\n")

@@ -1,4 +1,4 @@
-"""Owns what the door asks: may this source's verified event in, may this address fail once more.
+"""Owns what the receiver asks: may this source's verified event in, may this address fail once more.
 
 A thread of its own looks at the pressure, writes down what was refused and finds Redis again; a request does none of
 that. Refused here means: nothing of the event is kept.
@@ -65,7 +65,7 @@ class DoorLimits:
         self._unverified = 0
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="door-limits", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="limits", daemon=True)
         self._thread.start()
 
     def admit(self, endpoint: Endpoint, lane: Lane, count: int = 1) -> None:

@@ -32,7 +32,7 @@ class Scope(IntEnum):
 
 
 class ApiKey(Base):
-    """One key of the desk; the key itself is never stored."""
+    """One key of the API; the key itself is never stored."""
 
     __tablename__ = "api_key"
 
@@ -67,7 +67,7 @@ class Audit(Base):
     """What was said with it; never a secret."""
 
 
-class DeskRequest(Base):
+class ApiRequest(Base):
     """One request with an Idempotency-Key, and the answer that it got."""
 
     __tablename__ = "desk_request"
@@ -110,7 +110,7 @@ class LaneState(Base):
 
 
 class Shed(Base):
-    """How many events of a lane the door refused in one second; the row at the epoch counts all of them."""
+    """How many events of a lane the receiver refused in one second; the row at the epoch counts all of them."""
 
     __tablename__ = "shed"
 

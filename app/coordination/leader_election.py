@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.db.engine import database_errors
 from app.db.pipeline import work
 from app.errors import TiercelError, Unavailable
+from app.observability.periodic import PeriodicThread
 
 _LOG = structlog.get_logger()
 POLL_S = 0.5
@@ -122,29 +123,27 @@ class Heartbeat:
 
     def __init__(self, engine: Engine, role: Role, within_s: float) -> None:
         self._engine, self._role, self._within_s = engine, role, within_s
-        self._closed = threading.Event()
         self._alive = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"heartbeat-{role.name.lower()}", daemon=True)
+        self._silent_s = 0.0
+        self._thread = PeriodicThread(f"heartbeat-{role.name.lower()}", _BEAT_S, self._beat)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closed.set()
-        self._thread.join(timeout=5)
+        self._thread.stop()
 
     def alive(self) -> None:
         """Say that the work goes on."""
         self._alive.set()
 
-    def _run(self) -> None:
-        silent_s = 0.0
-        while not self._closed.wait(_BEAT_S):
-            silent_s = 0.0 if self._alive.is_set() else silent_s + _BEAT_S
-            self._alive.clear()
-            if silent_s > self._within_s:
-                continue
-            # A database that is away sees no leader at all: its sessions are gone with it.
-            with suppress(TiercelError), work(self._engine) as session:
-                session.execute(_SEEN, {"role": self._role.name})
+    def _beat(self, _since_s: float) -> None:
+        # By the count of beats: a machine that slept for a while has not been silent.
+        self._silent_s = 0.0 if self._alive.is_set() else self._silent_s + _BEAT_S
+        self._alive.clear()
+        if self._silent_s > self._within_s:
+            return
+        # A database that is away sees no leader at all: its sessions are gone with it.
+        with suppress(TiercelError), work(self._engine) as session:
+            session.execute(_SEEN, {"role": self._role.name})

@@ -15,6 +15,7 @@ import structlog
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from app.observability.periodic import PeriodicThread
 from app.observability.tracing.spans import Spans
 
 _LOG = structlog.get_logger()
@@ -42,15 +43,12 @@ class SpanExporterThread:
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         self._exporter = exporter
         self._make = make
-        self._every_s = every_s
         self._noted: deque[PendingSpan] = deque()
         self._waiting = 0
         self._changing = threading.Lock()
         self._lost = 0
         self._said_at = -_SAY_EVERY_S
-        self._closing = threading.Event()
-        # A daemon: an endpoint that hangs doesn't hold up the end of its process.
-        self._thread = threading.Thread(target=self._run, name="traces", daemon=True)
+        self._thread = PeriodicThread("traces", every_s, self._send, once_more=True)
         self._thread.start()
 
     def take(self, noted: PendingSpan) -> None:
@@ -64,17 +62,11 @@ class SpanExporterThread:
 
     def close(self, within_s: float) -> None:
         """Send what is left, for so many seconds at most."""
-        self._closing.set()
-        self._thread.join(within_s)
+        self._thread.stop(within_s)
         # Interrupts an exporter that waits to try again.
         self._exporter.shutdown()
 
-    def _run(self) -> None:
-        while not self._closing.wait(self._every_s):
-            self._send()
-        self._send()
-
-    def _send(self) -> None:
+    def _send(self, _since_s: float) -> None:
         while self._noted:
             batch: list[ReadableSpan] = []
             while self._noted and len(batch) < _SENT_TOGETHER:

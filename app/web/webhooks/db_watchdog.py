@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from app.observability.periodic import PeriodicThread
+
 _TICK_S = 0.1
 """Each tick is a thread that wants Python's lock: as dear as half a request on a busy machine."""
 
@@ -21,8 +23,7 @@ class Watchdog:
         self._watched: dict[object, tuple[int, float]] = {}
         """By whoever is through: a connection that broke has given its number up already, perhaps to another."""
         self._lock = threading.Lock()
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
+        self._thread = PeriodicThread("watchdog", _TICK_S, self._look)
         self._thread.start()
 
     @contextmanager
@@ -40,16 +41,14 @@ class Watchdog:
 
     def close(self) -> None:
         """End the thread."""
-        self._closed.set()
-        self._thread.join(timeout=5)
+        self._thread.stop()
 
-    def _run(self) -> None:
-        while not self._closed.wait(_TICK_S):
-            with self._lock:
-                now = time.monotonic()
-                for turn in [turn for turn, (_, until) in self._watched.items() if now >= until]:
-                    fileno, _ = self._watched.pop(turn)
-                    _cut(fileno)
+    def _look(self, _since_s: float) -> None:
+        with self._lock:
+            now = time.monotonic()
+            for turn in [turn for turn, (_, until) in self._watched.items() if now >= until]:
+                fileno, _ = self._watched.pop(turn)
+                _cut(fileno)
 
 
 def _cut(fileno: int) -> None:

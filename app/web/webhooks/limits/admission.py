@@ -18,6 +18,7 @@ from app.errors import TiercelError
 from app.inbox import shed
 from app.inbox.read import Pulse
 from app.models import Lane
+from app.observability.periodic import PeriodicThread
 from app.observability.process_metrics import COMMIT
 from app.sources.configured import Endpoint
 from app.web.webhooks.limits import client_address, memory, pressure
@@ -64,8 +65,7 @@ class DoorLimits:
         self._refused: Counter[Lane] = Counter()
         self._unverified = 0
         self._lock = threading.Lock()
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="limits", daemon=True)
+        self._thread = PeriodicThread("limits", _EVERY_S, self.tick)
         self._thread.start()
 
     def admit(self, endpoint: Endpoint, lane: Lane, count: int = 1) -> None:
@@ -147,17 +147,9 @@ class DoorLimits:
 
     def close(self) -> None:
         """End the thread, write down what was refused, close every connection."""
-        self._closing.set()
-        self._thread.join(timeout=5)
+        self._thread.stop()
         self._write_down()
         self._shared.close()
-
-    def _run(self) -> None:
-        before = time.monotonic()
-        while not self._closing.wait(_EVERY_S):
-            now = time.monotonic()
-            self.tick(now - before)
-            before = now
 
     def _budget(self, endpoint: Endpoint, lane: Lane) -> list[Bucket]:
         limit = endpoint.limit

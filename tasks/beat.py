@@ -11,7 +11,7 @@ from celery.beat import ScheduleEntry, Scheduler, SchedulingError
 from sqlalchemy import Connection, Engine, text
 
 from app.coordination import heartbeat_file
-from app.coordination.heartbeat_file import Pulse
+from app.coordination.heartbeat_file import HeartbeatFile
 from app.coordination.leader_election import POLL_S, STALE_S, Role, Standby
 from app.db.engine import database_errors, make_engine
 from app.errors import TiercelError
@@ -43,7 +43,7 @@ class LeadingScheduler(Scheduler):
 
     def tick(self, *words: Any, **options: Any) -> float:
         """Start what is due, if this beat leads; return the seconds until the next look."""
-        heartbeat_file.write(Pulse("beat"))
+        heartbeat_file.write(HeartbeatFile("beat"))
         try:
             took = self._standby.step()
             if took is None:

@@ -12,7 +12,7 @@ from celery.worker import state
 from celery.worker.consumer import Consumer
 
 from app.coordination import heartbeat_file
-from app.coordination.heartbeat_file import Pulse
+from app.coordination.heartbeat_file import HeartbeatFile
 
 _RECONNECT_S = 1
 _PULSE_S = 1.0
@@ -53,7 +53,7 @@ class ShowPulse(bootsteps.StartStopStep):
         ids = {request.id for request in list(state.reserved_requests)}
         self._held = {request_id: self._held.get(request_id, now) for request_id in ids}
         heartbeat_file.write(
-            Pulse(
+            HeartbeatFile(
                 name=next(iter(parent.app.amqp.queues.consume_from), "worker"),
                 taken=sum(state.total_count.values()),
                 busy=len(state.active_requests),

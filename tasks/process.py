@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 
 import structlog
 
-from app.coordination.entity_locks import Held
+from app.coordination.entity_locks import LockResult
 from app.db.pipeline import statement, work
 from app.errors import TiercelError
 from app.inbox import claim as inbox
@@ -112,13 +112,13 @@ def _with_entity(resources: Resources, pointer: Pointer, event: Waiting) -> None
 def _alone(resources: Resources, pointer: Pointer, event: Waiting) -> None:
     with tracing.step("lock"):
         state, lock = resources.locks.acquire(event.entity_key)
-    if state is Held.BUSY:
+    if state is LockResult.BUSY:
         # Parked before the second try: either this try gets the lock, or its holder is told so at its release.
         with statement(resources.engine) as session:
             inbox.park(session, pointer)
         resources.locks.mark_parked(event.entity_key)
         state, lock = resources.locks.acquire(event.entity_key, wait=False)
-        if state is Held.BUSY:
+        if state is LockResult.BUSY:
             return
     try:
         claimed = attempt(resources, Claim((event.first,), uuid.uuid4(), counted=True))

@@ -10,7 +10,7 @@ from app.cli.connect import read_settings, session
 from app.cli.given import Moment
 from app.reporting import serializers
 from app.security import audit
-from app.security.audit import Action, Wanted
+from app.security.audit import Action, AuditFilter
 
 
 @click.command("audit", epilog="Example: tiercel audit --subject source:shop --since 7d")
@@ -36,7 +36,7 @@ def command(  # noqa: PLR0913  # a filter each
     The newest first. The log can only grow: no command and no key changes or deletes an entry.
     """
     with session(read_settings()) as opened:
-        found = audit.listed(opened, Wanted(actor, action, subject, since, until), after=None, limit=limit)
+        found = audit.listed(opened, AuditFilter(actor, action, subject, since, until), after=None, limit=limit)
         shown = [serializers.audit(row) for row in found]
     if as_json:
         show.json(shown)

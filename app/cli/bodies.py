@@ -22,7 +22,7 @@ from app.sources.kinds.standard import StandardConfig
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Example:
     """One event to make a body for."""
 
     key: str
@@ -62,7 +62,7 @@ class Maker:
     """How a kind's bodies are made."""
 
     default_type: str
-    make: Callable[[Wanted], JsonObject]
+    make: Callable[[Example], JsonObject]
 
 
 _SHOPIFY_ID = 9_007_199_254_740_992
@@ -81,7 +81,7 @@ def default_type(kind: str, config: Config) -> str:
     return MAKERS[kind].default_type if kind in MAKERS else "example.updated"
 
 
-def body(kind: str, wanted: Wanted) -> bytes:
+def body(kind: str, wanted: Example) -> bytes:
     """Return the body that a kind's real sender would send.
 
     Raises:
@@ -92,13 +92,13 @@ def body(kind: str, wanted: Wanted) -> bytes:
     return dump(MAKERS[kind].make(wanted))
 
 
-def _example(wanted: Wanted) -> JsonObject:
+def _example(wanted: Example) -> JsonObject:
     if wanted.deletes:
         return {"id": wanted.entity_id}
     return {"id": wanted.entity_id, **_EXAMPLES.get(wanted.noun, {"name": "an example"})}
 
 
-def _standard(wanted: Wanted) -> JsonObject:
+def _standard(wanted: Example) -> JsonObject:
     data = wanted.data
     if data is None:
         data = {**_example(wanted), "updated_at": wanted.time}
@@ -109,7 +109,7 @@ def _standard(wanted: Wanted) -> JsonObject:
     return made
 
 
-def _hmac(wanted: Wanted) -> JsonObject:
+def _hmac(wanted: Example) -> JsonObject:
     config = wanted.config if isinstance(wanted.config, HmacConfig) else HmacConfig()
     if config.vendor is not None:
         return vendorbodies.MAKERS[config.vendor](wanted)
@@ -129,7 +129,7 @@ def _hmac(wanted: Wanted) -> JsonObject:
     return made
 
 
-def _elasticpath(wanted: Wanted) -> JsonObject:
+def _elasticpath(wanted: Example) -> JsonObject:
     # Deletes and catalog releases stand in the payload itself.
     release = wanted.noun == "catalog-release"
     flat = wanted.deletes or release
@@ -150,7 +150,7 @@ def _elasticpath(wanted: Wanted) -> JsonObject:
     }
 
 
-def _shopify(wanted: Wanted) -> JsonObject:
+def _shopify(wanted: Example) -> JsonObject:
     if isinstance(wanted.data, dict):
         return wanted.data
     number = _SHOPIFY_ID + wanted.number
@@ -171,7 +171,7 @@ def _shopify(wanted: Wanted) -> JsonObject:
     return made
 
 
-def _adobe(wanted: Wanted) -> JsonObject:
+def _adobe(wanted: Example) -> JsonObject:
     value = wanted.data
     if value is None:
         value = {adobe_events.id_field(wanted.type): wanted.entity_id}
@@ -190,7 +190,7 @@ def _adobe(wanted: Wanted) -> JsonObject:
 _ORDER_UPDATES = {"fulfilled": "FULFILLED", "refunded": "REFUNDED", "cancelled": "CANCELED"}
 
 
-def _squarespace(wanted: Wanted) -> JsonObject:
+def _squarespace(wanted: Example) -> JsonObject:
     verb = wanted.type.rpartition(".")[2]
     update = _ORDER_UPDATES.get(verb) if wanted.noun == "order" else None
     verb = names.present("updated" if update else verb)
@@ -206,7 +206,7 @@ def _squarespace(wanted: Wanted) -> JsonObject:
     }
 
 
-def _bigcommerce(wanted: Wanted) -> JsonObject:
+def _bigcommerce(wanted: Example) -> JsonObject:
     noun, _, verb = wanted.type.rpartition(".")
     topic = next((topic for topic in catalogue("bigcommerce").values() if topic.type == wanted.type), None)
     made: JsonObject = {
@@ -226,7 +226,7 @@ def _bigcommerce(wanted: Wanted) -> JsonObject:
     return made
 
 
-def _cloudevents(wanted: Wanted) -> JsonObject:
+def _cloudevents(wanted: Example) -> JsonObject:
     made = _cloudevent(wanted, wanted.type, _example(wanted) if wanted.data is None else wanted.data)
     config = wanted.config if isinstance(wanted.config, CloudEventsConfig) else CloudEventsConfig()
     if wanted.data is None:
@@ -240,7 +240,7 @@ def _cloudevents(wanted: Wanted) -> JsonObject:
     return made
 
 
-def _cloudevent(wanted: Wanted, type_: str, data: JsonValue) -> JsonObject:
+def _cloudevent(wanted: Example, type_: str, data: JsonValue) -> JsonObject:
     return {
         "specversion": "1.0",
         "id": wanted.key,

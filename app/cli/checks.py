@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine, text
 from app.cli import precautions
 from app.cli.connect import opened
 from app.cli.db import alembic_config
-from app.cli.state import Check, State
+from app.cli.state import Check, SystemState
 from app.coordination.entity_locks import EntityLocks
 from app.db.engine import database_errors, transaction
 from app.errors import TiercelError
@@ -47,7 +47,7 @@ def run(settings: Settings) -> Iterator[Check]:
 
 def unusable_settings(error: TiercelError) -> Iterator[Check]:
     """Say that the settings can't be read, so that nothing else can be checked."""
-    yield Check("settings", State.WRONG, str(error), "correct them in the environment or in $TIERCEL_HOME/env")
+    yield Check("settings", SystemState.WRONG, str(error), "correct them in the environment or in $TIERCEL_HOME/env")
 
 
 def _database(settings: Settings) -> Iterator[Check]:
@@ -59,18 +59,20 @@ def _database(settings: Settings) -> Iterator[Check]:
             head = ScriptDirectory.from_config(alembic_config(connection)).get_current_head()
     except _BROKEN as error:
         advice = "set DATABASE_URL, or start PostgreSQL; `make up` starts a private one"
-        yield Check("database", State.WRONG, _why(error), advice)
+        yield Check("database", SystemState.WRONG, _why(error), advice)
         yield from _skipped(
             "the database can't be asked", "schema", "clock", "permissions", "dispatcher", "vault", "keys"
         )
         return
-    yield Check("database", State.OK, f"PostgreSQL {version} answers")
+    yield Check("database", SystemState.OK, f"PostgreSQL {version} answers")
     yield _clock(ahead_s)
     if current != head:
-        yield Check("schema", State.WRONG, f"it is at {current or 'nothing'}, this release wants {head}", _UPGRADE)
+        yield Check(
+            "schema", SystemState.WRONG, f"it is at {current or 'nothing'}, this release wants {head}", _UPGRADE
+        )
         yield from _skipped("the schema isn't this release's", "permissions", "dispatcher", "vault", "keys")
         return
-    yield Check("schema", State.OK, f"it is at {head}")
+    yield Check("schema", SystemState.OK, f"it is at {head}")
     with opened(settings) as engine:
         yield precautions.permissions(engine)
         yield _dispatcher(engine)
@@ -88,9 +90,9 @@ def _ahead_s(connection: Connection) -> float:
 def _clock(ahead_s: float) -> Check:
     detail = f"PostgreSQL's is {abs(ahead_s):.3f} s {'ahead of' if ahead_s > 0 else 'behind'} ours"
     if abs(ahead_s) <= _CLOCK_ODD_S:
-        return Check("clock", State.OK, detail)
+        return Check("clock", SystemState.OK, detail)
     # Signatures and versions are held against ours, leases and due times against PostgreSQL's.
-    state = State.WARNING if abs(ahead_s) <= _CLOCK_WRONG_S else State.WRONG
+    state = SystemState.WARNING if abs(ahead_s) <= _CLOCK_WRONG_S else SystemState.WRONG
     return Check("clock", state, detail, "let NTP set the clock of both machines")
 
 
@@ -99,10 +101,10 @@ def _dispatcher(engine: Engine) -> Check:
         with transaction(engine) as session:
             alive = any(pulse.dispatcher_alive for pulse in read.liveness(session).values())
     except TiercelError as error:
-        return Check("dispatcher", State.WRONG, _why(error), _UPGRADE)
+        return Check("dispatcher", SystemState.WRONG, _why(error), _UPGRADE)
     if alive:
-        return Check("dispatcher", State.OK, "it was there in the last 5 s")
-    return Check("dispatcher", State.WRONG, "none was there in the last 5 s: retries and backlogs wait", _START)
+        return Check("dispatcher", SystemState.OK, "it was there in the last 5 s")
+    return Check("dispatcher", SystemState.WRONG, "none was there in the last 5 s: retries and backlogs wait", _START)
 
 
 def _vault(settings: Settings, engine: Engine) -> Check:
@@ -114,16 +116,18 @@ def _vault(settings: Settings, engine: Engine) -> Check:
             ]
     except TiercelError as error:
         advice = "set TIERCEL_SECRET_KEYS and TIERCEL_KEY_PEPPER; `make up` makes them at first start"
-        return Check("vault", State.WRONG, _why(error), advice)
+        return Check("vault", SystemState.WRONG, _why(error), advice)
     closed = sorted({name for name, secret in sealed if not _opens(vault, secret)})
     older = [secret for _, secret in sealed if not vault.is_newest(secret)]
     if older and not closed:
         advice = "run `tiercel secrets rotate`; then the older keys can go"
-        return Check("vault", State.WARNING, f"an older key sealed {len(older)} of {len(sealed)} secrets", advice)
+        return Check(
+            "vault", SystemState.WARNING, f"an older key sealed {len(older)} of {len(sealed)} secrets", advice
+        )
     if not closed:
-        return Check("vault", State.OK, f"its keys open all of {len(sealed)} secrets")
+        return Check("vault", SystemState.OK, f"its keys open all of {len(sealed)} secrets")
     advice = "add the key that sealed them to TIERCEL_SECRET_KEYS, or run `tiercel sources rotate-secret`"
-    return Check("vault", State.WRONG, f"no key opens the secrets of: {', '.join(closed)}", advice)
+    return Check("vault", SystemState.WRONG, f"no key opens the secrets of: {', '.join(closed)}", advice)
 
 
 def _opens(vault: Vault, sealed: str) -> bool:
@@ -141,21 +145,21 @@ def _broker(settings: Settings) -> Iterator[Check]:
             queues = publisher.queues()
     except PreconditionFailed as error:
         advice = "set BROKER_QUEUE_TYPE to what the queues are, or delete them: no event is lost with a queue"
-        yield Check("broker", State.WRONG, _why(error), advice)
+        yield Check("broker", SystemState.WRONG, _why(error), advice)
         yield from _skipped("the queues can't be used", *names)
         return
     except _BROKEN as error:
         advice = "set BROKER_URL, or start RabbitMQ; `make up` starts a private one"
-        yield Check("broker", State.WRONG, _why(error), advice)
+        yield Check("broker", SystemState.WRONG, _why(error), advice)
         yield from _skipped("the broker can't be asked", *names)
         return
-    yield Check("broker", State.OK, f"RabbitMQ answers, with {', '.join(map(queue_name, Lane))}")
+    yield Check("broker", SystemState.OK, f"RabbitMQ answers, with {', '.join(map(queue_name, Lane))}")
     for lane, name in zip(Lane, names, strict=True):
         workers, waiting = queues[lane]
         if workers:
-            yield Check(name, State.OK, f"{workers} listen on {queue_name(lane)}, where {waiting} messages wait")
+            yield Check(name, SystemState.OK, f"{workers} listen on {queue_name(lane)}, where {waiting} messages wait")
         else:
-            yield Check(name, State.WRONG, f"none listens on {queue_name(lane)}: its events wait", _START)
+            yield Check(name, SystemState.WRONG, f"none listens on {queue_name(lane)}: its events wait", _START)
 
 
 def _redis(settings: Settings) -> Check:
@@ -167,20 +171,20 @@ def _redis(settings: Settings) -> Check:
             locks.close()
     except _BROKEN as error:
         advice = "set REDIS_URL, or start Redis; until then events are applied without locks"
-        return Check("redis", State.WARNING, _why(error), advice)
-    return Check("redis", State.OK, "Redis answers")
+        return Check("redis", SystemState.WARNING, _why(error), advice)
+    return Check("redis", SystemState.OK, "Redis answers")
 
 
 def _listening(name: str, port: int) -> Check:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=_PORT_S).close()
     except OSError:
-        return Check(name, State.WARNING, f"nothing listens on 127.0.0.1:{port}; it may run elsewhere", _START)
-    return Check(name, State.OK, f"something listens on 127.0.0.1:{port}")
+        return Check(name, SystemState.WARNING, f"nothing listens on 127.0.0.1:{port}; it may run elsewhere", _START)
+    return Check(name, SystemState.OK, f"something listens on 127.0.0.1:{port}")
 
 
 def _skipped(why: str, *names: str) -> Iterator[Check]:
-    return (Check(name, State.SKIPPED, why) for name in names)
+    return (Check(name, SystemState.SKIPPED, why) for name in names)
 
 
 def _why(error: Exception) -> str:

@@ -6,7 +6,7 @@ import click
 
 from app.cli import checks, show
 from app.cli.connect import read_settings
-from app.cli.state import State
+from app.cli.state import SystemState
 from app.errors import Permanent
 
 
@@ -28,5 +28,5 @@ def command(as_json: bool) -> None:
             ("check", "state", "found", "what to do"),
             [(check.name, check.state.value, check.detail, check.advice or "") for check in found],
         )
-    if any(check.state is State.WRONG for check in found):
+    if any(check.state is SystemState.WRONG for check in found):
         raise click.exceptions.Exit(1)

@@ -10,7 +10,7 @@ import click
 from app.cli.connect import opened, read_settings
 from app.cli.groups import Group
 from app.coordination import heartbeat_file, liveness
-from app.coordination.heartbeat_file import Pulse
+from app.coordination.heartbeat_file import HeartbeatFile
 from app.coordination.liveness import Judge
 from app.messaging.messages import queue_name
 from app.messaging.publisher import Publisher
@@ -77,7 +77,7 @@ def _look_at(name: str, settings: Settings, *, end: bool) -> None:
     _say(name, bool(pulses), [(one, reason) for one, reason in found if reason], end=end)
 
 
-def _say(what: str, there: bool, wrong: list[tuple[Pulse, str]], *, end: bool) -> None:
+def _say(what: str, there: bool, wrong: list[tuple[HeartbeatFile, str]], *, end: bool) -> None:
     if not there:
         click.echo(f"no {what} runs here")
         raise click.exceptions.Exit(1)

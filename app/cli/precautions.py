@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Engine, func, or_, select, text
 
-from app.cli.state import Check, State
+from app.cli.state import Check, SystemState
 from app.db.engine import transaction
 from app.errors import TiercelError
 from app.models import ApiKey, Base, Scope
@@ -26,9 +26,9 @@ def settings(found: Settings) -> Iterator[Check]:
     """Say which settings go badly together, or are fine for a try and not for a shop."""
     odd = list(_odd(found))
     for detail, advice in odd:
-        yield Check("settings", State.WARNING, detail, advice)
+        yield Check("settings", SystemState.WARNING, detail, advice)
     if not odd:
-        yield Check("settings", State.OK, "they can be read, and go together")
+        yield Check("settings", SystemState.OK, "they can be read, and go together")
 
 
 def _odd(found: Settings) -> Iterator[tuple[str, str]]:
@@ -51,12 +51,14 @@ def files() -> Check:
     try:
         found = path.stat()
     except FileNotFoundError:
-        return Check("files", State.OK, "no file of this set-up holds secrets: they come from the environment")
+        return Check("files", SystemState.OK, "no file of this set-up holds secrets: they come from the environment")
     except OSError as error:
-        return Check("files", State.WRONG, f"{path}: {error.strerror}", "run this as the user who runs Tiercel")
+        return Check("files", SystemState.WRONG, f"{path}: {error.strerror}", "run this as the user who runs Tiercel")
     if found.st_mode & _OTHERS:
-        return Check("files", State.WRONG, f"others can read {path}", f"chmod 600 {path}, then rotate what is in it")
-    return Check("files", State.OK, f"only its owner can read {path}")
+        return Check(
+            "files", SystemState.WRONG, f"others can read {path}", f"chmod 600 {path}, then rotate what is in it"
+        )
+    return Check("files", SystemState.OK, f"only its owner can read {path}")
 
 
 def permissions(engine: Engine) -> Check:
@@ -74,11 +76,13 @@ def permissions(engine: Engine) -> Check:
                     if not session.execute(ask, {"table": name, "right": right}).scalar_one()
                 ]
     except TiercelError as error:
-        return Check("permissions", State.WRONG, f"{type(error).__name__}: {error}"[:300], "run `tiercel db upgrade`")
+        return Check(
+            "permissions", SystemState.WRONG, f"{type(error).__name__}: {error}"[:300], "run `tiercel db upgrade`"
+        )
     if missing:
         advice = "GRANT it to this role, or run `tiercel db upgrade` and Tiercel as the same one"
-        return Check("permissions", State.WRONG, f"this role lacks {', '.join(missing)}", advice)
-    return Check("permissions", State.OK, "this role may read and write every table")
+        return Check("permissions", SystemState.WRONG, f"this role lacks {', '.join(missing)}", advice)
+    return Check("permissions", SystemState.OK, "this role may read and write every table")
 
 
 def keys(engine: Engine) -> Check:
@@ -92,12 +96,12 @@ def keys(engine: Engine) -> Check:
                 select(ApiKey.name).filter_by(revoked_at=None).where(alive, soon).order_by(ApiKey.name)
             ).all()
     except TiercelError as error:
-        return Check("keys", State.WRONG, f"{type(error).__name__}: {error}"[:300], "run `tiercel db upgrade`")
+        return Check("keys", SystemState.WRONG, f"{type(error).__name__}: {error}"[:300], "run `tiercel db upgrade`")
     if ending:
         advice = "make another with `tiercel keys create`, and change its user"
-        return Check("keys", State.WARNING, f"these end within a week: {', '.join(ending)}", advice)
+        return Check("keys", SystemState.WARNING, f"these end within a week: {', '.join(ending)}", advice)
     admins = sum(key.scope is Scope.ADMIN for key in found)
-    return Check("keys", State.OK, f"{len(found)} open the API, {admins} of them as admin")
+    return Check("keys", SystemState.OK, f"{len(found)} open the API, {admins} of them as admin")
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,7 +15,7 @@ from app.cli.prioritytrial import backtest_, shadow_
 from app.inbox import read
 from app.priority import Compiled
 from app.priority.stored import serializers, subject, versions
-from app.priority.stored.versions import SHIPPED, Stored
+from app.priority.stored.versions import SHIPPED, StoredPolicy
 
 _LIMIT = click.option("--limit", type=click.IntRange(1, 1_000), default=20, show_default=True, help="How many.")
 _EXPECTED = click.option(
@@ -167,7 +167,7 @@ def explain(
         show.table(("factor", "weight", "points", "share"), factors, title=f"score {explained['score']}")
 
 
-def _chosen(opened: Session, version: int | None, candidate: bool) -> Stored:
+def _chosen(opened: Session, version: int | None, candidate: bool) -> StoredPolicy:
     if candidate and version is not None:
         raise click.UsageError("either --version or --candidate")
     if candidate:
@@ -175,7 +175,7 @@ def _chosen(opened: Session, version: int | None, candidate: bool) -> Stored:
     return versions.live(opened) if version is None else versions.find(opened, version)
 
 
-def _of(stored: Stored) -> str:
+def _of(stored: StoredPolicy) -> str:
     since = "" if stored.live_from is None else f" since {show.cell(stored.live_from)}"
     return f"{stored.state.name.lower()}{since}, by {stored.author}" + (f": {stored.note}" if stored.note else "")
 

@@ -13,7 +13,7 @@ from app.cli.connect import opened, read_settings
 from app.cli.given import Moment
 from app.cli.policygiven import author
 from app.db.engine import transaction
-from app.inbox.reprioritise import Move, Wanted, matching, reprioritise_all
+from app.inbox.reprioritise import Move, Selection, matching, reprioritise_all
 from app.models import Lane
 from app.security import audit
 from app.security.audit import Action
@@ -61,7 +61,7 @@ def command(  # noqa: PLR0913  # a filter each
 
     Counts first, and asks. What is running or has ended is left as it is.
     """
-    wanted = Wanted(
+    wanted = Selection(
         ids=ids or None,
         source=source,
         type=type_,

@@ -11,7 +11,7 @@ from app.cli.groups import Group
 from app.cli.policygiven import author
 from app.db.engine import transaction
 from app.privacy import sender_requests
-from app.privacy.sender_requests import OPEN, Wanted
+from app.privacy.sender_requests import OPEN, RequestFilter
 from app.reporting import serializers
 from app.security import audit
 from app.security.audit import Action
@@ -28,7 +28,7 @@ def group() -> None:
 def list_(every: bool, as_json: bool) -> None:
     """List the requests that wait, newest first."""
     with session(read_settings()) as open_session:
-        wanted = Wanted(statuses=None if every else OPEN)
+        wanted = RequestFilter(statuses=None if every else OPEN)
         shown = [
             serializers.sender_request(request, source)
             for request, source in sender_requests.listed(open_session, wanted)

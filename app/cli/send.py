@@ -10,7 +10,7 @@ import click
 import requests
 
 from app.cli import bodies, given, show
-from app.cli.bodies import Wanted
+from app.cli.bodies import Example
 from app.cli.connect import read_settings, session
 from app.errors import ConfigInvalid, SecretMissing, SourceUnknown, Unavailable
 from app.events.incoming import JsonValue
@@ -148,7 +148,7 @@ def _send(sender: Sender, target: str, sent: Sent, count: int) -> None:
             own_key, now = sent.key or f"msg_{uuid.uuid4().hex}", time.time()
             made = sent.body
             if made is None:
-                wanted = Wanted(own_key, type_, sent.data, number, now, sender.secret, sender.config)
+                wanted = Example(own_key, type_, sent.data, number, now, sender.secret, sender.config)
                 made = bodies.body(sender.kind.name, wanted)
             headers = sender.kind.sign(Outgoing(own_key, type_, made, now), sender.secret, sender.config)
             headers = {"content-type": "application/json", **headers}

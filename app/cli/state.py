@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 
-class State(Enum):
+class SystemState(Enum):
     """What came of a check."""
 
     OK = "ok"
@@ -20,7 +20,7 @@ class Check:
     """One thing that was checked."""
 
     name: str
-    state: State
+    state: SystemState
     detail: str
     advice: str | None = None
     """What to do; None where nothing is."""

@@ -11,7 +11,7 @@ import requests
 from sqlalchemy import Engine
 
 from app.cli import bodies, given, show, tryout
-from app.cli.bodies import Wanted
+from app.cli.bodies import Example
 from app.cli.connect import opened, read_settings
 from app.cli.send import addressed, known, post, target_of
 from app.db.engine import transaction
@@ -30,7 +30,7 @@ _FAILS_AT = {401: "verify", 400: "normalise", 503: "store"}
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TrialStep:
     """One thing that was tried."""
 
     name: str
@@ -70,7 +70,7 @@ def command(  # noqa: PLR0913  # an option each
     settings = read_settings()
     secret = None if secret_given is None else given.secret(secret_given)
     target = target_of(url or f"http://127.0.0.1:{settings.port}", name)
-    steps: list[Step] = []
+    steps: list[TrialStep] = []
     with opened(settings) as engine:
         for step in _steps(settings, engine, name, type_, secret, target):
             steps.append(step)
@@ -95,27 +95,27 @@ def _try_file(name: str, file_given: str, headers: tuple[str, ...], *, as_json: 
 
 def _steps(  # noqa: PLR0913  # what the options say
     settings: Settings, engine: Engine, name: str, type_: str | None, secret: str | None, target: str
-) -> Iterator[Step]:
+) -> Iterator[TrialStep]:
     try:
         sender = known(settings, name, secret)
         with transaction(engine) as session:
             source = configured.find(session, name)
             word = "enabled" if source.enabled else "disabled: tiercel sources enable"
-            yield Step("source", source.enabled, f"{name}, kind {source.kind}, {word}")
+            yield TrialStep("source", source.enabled, f"{name}, kind {source.kind}, {word}")
         kind, now, key = sender.kind, time.time(), f"test_{uuid.uuid4().hex}"
         type_ = type_ or bodies.default_type(kind.name, sender.config)
-        body = bodies.body(kind.name, Wanted(key, type_, None, 1, now, sender.secret, sender.config))
+        body = bodies.body(kind.name, Example(key, type_, None, 1, now, sender.secret, sender.config))
         headers = kind.sign(Outgoing(key, type_, body, now), sender.secret, sender.config)
-        yield Step("sign", True, f"{type_} as {', '.join(headers) or 'the URL says'}")
+        yield TrialStep("sign", True, f"{type_} as {', '.join(headers) or 'the URL says'}")
         with requests.Session() as http:
             http.trust_env = False
             answer = post(http, addressed(sender, target), body, {"content-type": "application/json", **headers})
     except TiercelError as error:
-        yield Step("send", False, str(error))
+        yield TrialStep("send", False, str(error))
         return
     refused = None if answer.ok else _failed_at(answer)
     for check in _CHECKS:
-        yield Step(check, check != refused, _said(answer) if check in {refused, _CHECKS[-1]} else "passed")
+        yield TrialStep(check, check != refused, _said(answer) if check in {refused, _CHECKS[-1]} else "passed")
         if check == refused:
             return
     told = answer.json()
@@ -142,23 +142,23 @@ def _said(answer: requests.Response) -> str:
     return f"{answer.status_code} {str(told.get('type', '')).rpartition('#')[2]}: {told.get('detail', answer.reason)}"
 
 
-def _applied(engine: Engine, name: str, event_id: uuid.UUID) -> Iterator[Step]:
+def _applied(engine: Engine, name: str, event_id: uuid.UUID) -> Iterator[TrialStep]:
     end = time.monotonic() + _APPLIED_S
     while (event := _event(engine, event_id)).status in {Status.PENDING, Status.PROCESSING}:
         if time.monotonic() > end:
-            yield Step(
+            yield TrialStep(
                 "apply", False, f"still {event.status.name.lower()} after {_APPLIED_S:.0f} s: are workers running?"
             )
             return
         time.sleep(_POLL_S)
     outcome = event.outcome.name.lower() if event.outcome else "none"
     good = event.outcome in {Outcome.APPLIED, Outcome.UNCHANGED, Outcome.SUPERSEDED, Outcome.STALE}
-    yield Step("apply", good, f"{outcome}{f': {event.error}' if event.error else ''}")
+    yield TrialStep("apply", good, f"{outcome}{f': {event.error}' if event.error else ''}")
     if good and event.state:
         where = f"/v1/entities/{name}/{event.entity_type}/{event.entity_id}"
         with transaction(engine) as session:
             entity = read.entity(session, name, event.entity_type, event.entity_id)
-            yield Step("entity", True, f"{where} at version {entity.version_text or 'of its arrival'}")
+            yield TrialStep("entity", True, f"{where} at version {entity.version_text or 'of its arrival'}")
 
 
 def _event(engine: Engine, event_id: uuid.UUID) -> Event:

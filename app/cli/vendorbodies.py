@@ -8,10 +8,10 @@ from app.sources.kinds import github_events
 from app.sources.kinds.catalogue import catalogue
 
 if TYPE_CHECKING:
-    from app.cli.bodies import Wanted
+    from app.cli.bodies import Example
 
 
-def _stripe(wanted: "Wanted") -> JsonObject:
+def _stripe(wanted: "Example") -> JsonObject:
     held: JsonValue = wanted.data
     if held is None:
         known = catalogue("stripe").get(wanted.type)
@@ -28,7 +28,7 @@ def _stripe(wanted: "Wanted") -> JsonObject:
     }
 
 
-def _woocommerce(wanted: "Wanted") -> JsonObject:
+def _woocommerce(wanted: "Example") -> JsonObject:
     if isinstance(wanted.data, dict):
         return wanted.data
     if wanted.deletes:
@@ -37,7 +37,7 @@ def _woocommerce(wanted: "Wanted") -> JsonObject:
     return {"id": wanted.number, "name": "An example", "date_modified_gmt": modified, "price": "19.90"}
 
 
-def _github(wanted: "Wanted") -> JsonObject:
+def _github(wanted: "Example") -> JsonObject:
     event, action = github_events.event_of(wanted.type)
     row = github_events.row(f"{event}.{action}" if action else event, {})
     login, number = "an-example", wanted.number
@@ -55,7 +55,7 @@ def _github(wanted: "Wanted") -> JsonObject:
     return made if row.topic.startswith("star") else {**made, about: held}
 
 
-MAKERS: Mapping[str, Callable[["Wanted"], JsonObject]] = {
+MAKERS: Mapping[str, Callable[["Example"], JsonObject]] = {
     "stripe": _stripe,
     "woocommerce": _woocommerce,
     "github": _github,

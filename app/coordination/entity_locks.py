@@ -44,11 +44,11 @@ return parked
 """
 
 
-class Held(Enum):
+class LockResult(Enum):
     """What came of trying for a lock."""
 
     LOCKED = auto()
-    WITHOUT = auto()
+    UNAVAILABLE = auto()
     """Redis doesn't answer: go on without."""
     BUSY = auto()
 
@@ -83,19 +83,19 @@ class EntityLocks:
         self._wait_s = wait_s
         self._down_until = 0.0
 
-    def acquire(self, entity_key: str, *, wait: bool = True) -> tuple[Held, Lock | None]:
+    def acquire(self, entity_key: str, *, wait: bool = True) -> tuple[LockResult, Lock | None]:
         """Try for an entity's lock, for at most the configured wait (20 ms)."""
         if time.monotonic() < self._down_until:
-            return Held.WITHOUT, None
+            return LockResult.UNAVAILABLE, None
         lock, began = Lock(entity_key, secrets.token_hex(8)), time.monotonic()
         try:
             taken = self._try(lock) or (wait and self._wait_for(lock))
         except RedisError as error:
             self._left_alone(error)
-            return Held.WITHOUT, None
+            return LockResult.UNAVAILABLE, None
         LOCK_WAIT.observe(time.monotonic() - began)
         LOCKS.add("locked" if taken else "busy")
-        return (Held.LOCKED, lock) if taken else (Held.BUSY, None)
+        return (LockResult.LOCKED, lock) if taken else (LockResult.BUSY, None)
 
     def acquire_all(self, entity_keys: set[str]) -> Locks:
         """Try once for the locks of several entities, in one round trip; those of busy ones aren't among the taken."""

@@ -18,7 +18,7 @@ from config.settings import tiercel_home
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class HeartbeatFile:
     """The last sign of life of one process."""
 
     name: str
@@ -35,7 +35,7 @@ class Pulse:
     """How long it has held the oldest of its messages."""
 
 
-def write(pulse: Pulse) -> None:
+def write(pulse: HeartbeatFile) -> None:
     """Write this process's pulse; a disk that is full harms no work."""
     with suppress(OSError):
         folder = _folder()
@@ -46,12 +46,12 @@ def write(pulse: Pulse) -> None:
         new.replace(path)
 
 
-def read(name: str) -> Sequence[Pulse]:
+def read(name: str) -> Sequence[HeartbeatFile]:
     """Return the pulses of the processes of this name that still live here; forget those of others."""
     found = []
     for path in sorted(_folder().glob(f"{name}-*")):
         try:
-            pulse = Pulse(**orjson.loads(path.read_bytes()))
+            pulse = HeartbeatFile(**orjson.loads(path.read_bytes()))
         except (OSError, ValueError, TypeError):
             continue
         if born(pulse.pid) == pulse.born and _lives(pulse.pid):

@@ -11,7 +11,7 @@ from amqp.exceptions import AMQPError
 from kombu.exceptions import KombuError
 from sqlalchemy import Engine, text
 
-from app.coordination.heartbeat_file import Pulse
+from app.coordination.heartbeat_file import HeartbeatFile
 from app.db.pipeline import statement
 from app.errors import TiercelError
 from app.messaging.publisher import Publisher
@@ -36,7 +36,7 @@ class Judge:
     _reachable_since: float | None = None
     _looked_at: float | None = None
 
-    def worker(self, pulse: Pulse, waiting: int | None, now: float) -> str | None:
+    def worker(self, pulse: HeartbeatFile, waiting: int | None, now: float) -> str | None:
         """Return what is wrong with a worker, or None.
 
         ``waiting`` is how many messages are ready in its queue, None where the broker doesn't answer; ``now`` is
@@ -59,7 +59,7 @@ class Judge:
             return f"{waiting} messages wait, and it has taken none for {now - since:.0f} s"
         return None
 
-    def looper(self, pulse: Pulse, *, reachable: bool, now: float) -> str | None:
+    def looper(self, pulse: HeartbeatFile, *, reachable: bool, now: float) -> str | None:
         """Return what is wrong with a dispatcher or beat, or None; ``reachable`` says whether the database answers."""
         self._look(now)
         if not reachable:
@@ -78,7 +78,7 @@ class Judge:
             self.away()
         self._looked_at = now
 
-    def _silent_s(self, pulse: Pulse, now: float) -> float:
+    def _silent_s(self, pulse: HeartbeatFile, now: float) -> float:
         if self._reachable_since is None:
             self._reachable_since = now
         return now - max(pulse.at, self._reachable_since)

@@ -21,7 +21,7 @@ from tenacity.nap import sleep_using_event
 from tenacity.stop import stop_when_event_set
 
 from app.coordination import heartbeat_file
-from app.coordination.heartbeat_file import Pulse
+from app.coordination.heartbeat_file import HeartbeatFile
 from app.coordination.leader_election import POLL_S, Heartbeat, Role, Standby
 from app.db.engine import database_errors
 from app.db.pipeline import work
@@ -133,9 +133,9 @@ class Dispatcher:
     def _lead(self) -> None:
         standby = Standby(self.resources.engine, Role.DISPATCHER)
         try:
-            heartbeat_file.write(Pulse("dispatcher"))
+            heartbeat_file.write(HeartbeatFile("dispatcher"))
             while standby.step() is None:
-                heartbeat_file.write(Pulse("dispatcher"))
+                heartbeat_file.write(HeartbeatFile("dispatcher"))
                 if self.stopping.wait(POLL_S):
                     return
             _LOG.info("this dispatcher leads", action="dispatcher_leads")
@@ -153,7 +153,7 @@ class Dispatcher:
     def _show_pulse(self) -> None:
         if time.monotonic() >= self._shown_at + _PULSE_S:
             self._shown_at = time.monotonic()
-            heartbeat_file.write(Pulse("dispatcher"))
+            heartbeat_file.write(HeartbeatFile("dispatcher"))
 
     def _serve(self, load: LaneLoad, *, beats: bool) -> bool:
         """Fill one lane's window; tell whether due events are still behind it."""

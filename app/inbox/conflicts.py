@@ -12,7 +12,7 @@ from app.errors import Rejected
 from app.events.incoming import Incoming, Version
 from app.inbox.normalform import read_normal_form
 from app.inbox.prepare import NewEvent, prepare
-from app.inbox.store import Kept, Stored, store
+from app.inbox.store import Stored, StoreResult, store
 from app.inbox.wake import wake
 from app.models import Event, EventConflict, Resolution, Source
 
@@ -86,7 +86,7 @@ def take_second(session: Session, event_id: uuid.UUID, fingerprint: str, *, by: 
     if event.held is not None:
         event = prepared(replace(named, version=Version(Decimal(str(arrived_at)), conflict.received_at.isoformat())))
     (stored,) = store(session, [event])
-    if stored.kept is not Kept.NEW:
+    if stored.kept is not StoreResult.NEW:
         raise ConflictUnresolvable("its source is disabled or removed, or it was taken before")
     # Nobody publishes it from here.
     session.execute(_TAKEN, {"id": stored.id, "by": by, "first": str(event_id)})

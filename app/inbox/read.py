@@ -62,7 +62,7 @@ class LaneView:
 
 
 @dataclass(frozen=True, slots=True)
-class Pulse:
+class LaneLiveness:
     """A lane as the dispatcher saw it a moment ago."""
 
     workers: int
@@ -201,10 +201,10 @@ def lanes(session: Session) -> list[LaneView]:
     return [LaneView(Lane(row[0]), *_numbers(row[1:])) for row in session.execute(_LANES)]
 
 
-def liveness(session: Executor) -> dict[Lane, Pulse]:
+def liveness(session: Executor) -> dict[Lane, LaneLiveness]:
     """Return each lane as the dispatcher saw it; what one wrote more than 5 s ago says nothing."""
     return {
-        Lane(lane): Pulse(workers, True, age) if alive else Pulse(0, False, None)  # noqa: FBT003
+        Lane(lane): LaneLiveness(workers, True, age) if alive else LaneLiveness(0, False, None)  # noqa: FBT003
         for lane, workers, alive, age in session.execute(_LIVENESS)
     }
 

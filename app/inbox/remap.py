@@ -12,7 +12,7 @@ from app.db.recordset import packed
 from app.events.incoming import Incoming
 from app.inbox.mapper import UNREADABLE, Mapper
 from app.inbox.prepare import NewEvent
-from app.inbox.store import Kept, row_of, store
+from app.inbox.store import StoreResult, row_of, store
 from app.inbox.wake import wake
 from app.models import Outcome, Status
 from app.sources.kinds import Request
@@ -146,7 +146,7 @@ def map_again(session: Session, event_id: uuid.UUID, mapper: Mapper, *, by: str)
     outcome = _become(session, first, released)
     if others:
         stored = store(session, others)
-        if taken := [one for one in stored if one.kept is Kept.CONFLICT]:
+        if taken := [one for one in stored if one.kept is StoreResult.CONFLICT]:
             raise StillUnmapped(_taken(taken[0].id))
         session.execute(_COME_BEFORE, {"ids": [str(one.id) for one in stored if one.publish]})
     session.execute(_FORGET_RAW, {"id": event_id})

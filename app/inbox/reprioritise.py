@@ -35,7 +35,7 @@ class NotWaiting(Rejected):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Selection:
     """Which waiting events; None doesn't filter, all that is given must hold."""
 
     ids: tuple[uuid.UUID, ...] | None = None
@@ -102,7 +102,7 @@ def reprioritise(session: Session, event_id: uuid.UUID, move: Move) -> bool:
     return bool(_moved(session, [event_id], move))
 
 
-def matching(session: Session, wanted: Wanted, move: Move) -> dict[Lane, int]:
+def matching(session: Session, wanted: Selection, move: Move) -> dict[Lane, int]:
     """Return how many waiting events would move, by the lane that they are in.
 
     Raises:
@@ -112,7 +112,7 @@ def matching(session: Session, wanted: Wanted, move: Move) -> dict[Lane, int]:
     return {lane: count for lane, count in found}  # noqa: C416  # of rows
 
 
-def reprioritise_all(transaction: Transactions, wanted: Wanted, move: Move, most: int) -> Iterator[int]:
+def reprioritise_all(transaction: Transactions, wanted: Selection, move: Move, most: int) -> Iterator[int]:
     """Move the waiting events that match, ``most`` at the most; yield after each batch how many have moved.
 
     Each batch is a transaction of its own and wakes the dispatcher: the first events run while the last ones are still
@@ -132,7 +132,7 @@ def reprioritise_all(transaction: Transactions, wanted: Wanted, move: Move, most
             return
 
 
-def _batches(transaction: Transactions, wanted: Wanted, move: Move, most: int) -> Iterator[list[uuid.UUID]]:
+def _batches(transaction: Transactions, wanted: Selection, move: Move, most: int) -> Iterator[list[uuid.UUID]]:
     with transaction() as session:
         urgent_first = (Event.lane, Event.priority.desc(), Event.due_at)
         found = _select(wanted, move, Event.id).order_by(*urgent_first).limit(min(_LOOK, most))
@@ -151,7 +151,7 @@ def _move_batch(transaction: Transactions, ids: list[uuid.UUID], move: Move) -> 
             moved = _moved(session, left, move)
             count += len(moved)
             left = [event_id for event_id in left if event_id not in moved]
-            return list(session.scalars(_select(Wanted(ids=tuple(left)), move, Event.id))) if left else []
+            return list(session.scalars(_select(Selection(ids=tuple(left)), move, Event.id))) if left else []
 
     # What no longer waits isn't found again; only what is locked makes another try.
     Retrying(
@@ -178,7 +178,7 @@ def _moved(session: Session, ids: Sequence[uuid.UUID], move: Move) -> set[uuid.U
     return moved
 
 
-def _select(wanted: Wanted, move: Move, *columns: Any) -> Select[Any]:
+def _select(wanted: Selection, move: Move, *columns: Any) -> Select[Any]:
     wanted.check()
     elsewhere: ColumnElement[bool] = Event.lane != move.lane
     if move.priority is not None:

@@ -18,7 +18,7 @@ from app.inbox.prepare import NewEvent
 from app.models import Lane, Outcome, Status
 
 
-class Kept(Enum):
+class StoreResult(Enum):
     """What became of one event in the store."""
 
     NEW = "NEW"
@@ -32,7 +32,7 @@ class Kept(Enum):
 class Stored:
     """The answer to one event: itself, or the first one with its key."""
 
-    kept: Kept
+    kept: StoreResult
     id: uuid.UUID
     status: Status
     outcome: Outcome | None
@@ -198,7 +198,7 @@ def row_of(event: NewEvent) -> dict[str, Any]:
 def _new(event: NewEvent, *, publish: bool) -> Stored:
     status, outcome = (Status.PENDING, None) if event.held is None else (Status.FAILED, event.held.outcome)
     lane, priority = event.decision.lane, event.decision.priority
-    return Stored(Kept.NEW, event.id, status, outcome, lane, priority, publish)
+    return Stored(StoreResult.NEW, event.id, status, outcome, lane, priority, publish)
 
 
 def _repeated(session: Executor, events: Sequence[NewEvent]) -> dict[uuid.UUID, Stored]:
@@ -212,10 +212,10 @@ def _repeated(session: Executor, events: Sequence[NewEvent]) -> dict[uuid.UUID, 
         "digests": [event.keys[0] for event in plain],
         "fingerprints": [event.fingerprint for event in plain],
     }
-    return {row[0]: _duplicate(Kept.DUPLICATE, row[1:]) for row in session.execute(_FIND_REPEATED, values)}
+    return {row[0]: _duplicate(StoreResult.DUPLICATE, row[1:]) for row in session.execute(_FIND_REPEATED, values)}
 
 
-def _duplicate(kept: Kept, first: Sequence[Any]) -> Stored:
+def _duplicate(kept: StoreResult, first: Sequence[Any]) -> Stored:
     """Return the answer that names the first event: (its id, its key's lane, its status, outcome and lane)."""
     event_id, key_lane, status, outcome, lane = first
     # The first one's row may have been purged; its key outlives it.
@@ -238,7 +238,7 @@ def _first(session: Executor, event: NewEvent, unstored: set[uuid.UUID]) -> Stor
         return _new(event, publish=event.held is None)
     found = session.execute(_FIND_FIRST, {"source_id": event.source_id, "digests": lost}).all()
     if not found:
-        return Stored(Kept.SOURCE_CHANGED, event.id, Status.PENDING, None, event.decision.lane)
+        return Stored(StoreResult.SOURCE_CHANGED, event.id, Status.PENDING, None, event.decision.lane)
     by_digest = {bytes(row[0]): row for row in found}
     first = by_digest[next(digest for digest in event.keys if digest in by_digest)]
     if first[1] in unstored:
@@ -253,4 +253,4 @@ def _first(session: Executor, event: NewEvent, unstored: set[uuid.UUID]) -> Stor
         conflict = {"event_id": first[1], "fingerprint": event.fingerprint, "payload": event.payload}
         normal = orjson.dumps(normal_form(event.incoming, event.decision)).decode()
         session.execute(_KEEP_CONFLICT, {**conflict, "received_at": event.received_at, "normal": normal})
-    return _duplicate(Kept.DUPLICATE if same else Kept.CONFLICT, (first[1], *first[3:7]))
+    return _duplicate(StoreResult.DUPLICATE if same else StoreResult.CONFLICT, (first[1], *first[3:7]))

@@ -7,7 +7,7 @@ from app.events.canonical_json import resolve
 from app.events.incoming import Incoming, JsonValue
 from app.models import Lane
 from app.priority.conditions import Holds, condition, is_literal, matcher
-from app.priority.decision import Decision, Explanation, Part, Tried
+from app.priority.decision import Decision, Explanation, ScorePart, Tried
 from app.priority.matrix import Scoring, score, told
 from app.priority.policy import LaneName, Policy, Threshold, When
 
@@ -121,7 +121,7 @@ class Compiled:
         """Forget which rules concern which sorts of events; they are found anew."""
         self._sorts = {}
 
-    def _parts(self, sort: _Sort, data: JsonValue, body: JsonValue, at: float | None) -> tuple[Part, ...]:
+    def _parts(self, sort: _Sort, data: JsonValue, body: JsonValue, at: float | None) -> tuple[ScorePart, ...]:
         if not sort.scored or self._scoring is None or self._scored is None:
             return ()
         for holds in self._scored.conditions:
@@ -129,7 +129,7 @@ class Compiled:
                 return ()
         return self._scoring.parts(sort.facts.type, data, body, at)
 
-    def _decision(self, rule: _Rule, parts: tuple[Part, ...]) -> Decision:
+    def _decision(self, rule: _Rule, parts: tuple[ScorePart, ...]) -> Decision:
         scored = score(parts) if parts else None
         if scored is None or self._scoring is None:
             lane, priority = rule.lane, rule.priority

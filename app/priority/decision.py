@@ -20,7 +20,7 @@ class Decision:
     """The rule that matched first; the policy's ``otherwise`` where none did."""
 
 
-class Part(NamedTuple):
+class ScorePart(NamedTuple):
     """One factor's part of a score."""
 
     factor: str
@@ -44,7 +44,7 @@ class Explanation:
 
     decision: Decision
     policy: int
-    parts: tuple[Part, ...]
+    parts: tuple[ScorePart, ...]
     """Empty where the matrix doesn't look at such an event."""
     tried: tuple[Tried, ...]
     """In the policy's order, up to the rule that matched."""

@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from app.events.incoming import JsonValue
 from app.priority.conditions import matcher, number, reader
-from app.priority.decision import Part
-from app.priority.policy import EventKind, Factors, Matrix, Measured, Reading, Threshold, Urgency
+from app.priority.decision import ScorePart
+from app.priority.policy import EventKind, Factors, Matrix, MeasuredValue, PolicyReading, Threshold, Urgency
 
 Factor = Callable[[str, JsonValue, JsonValue, "float | None"], "float | None"]
 """(event type in lower case, the sender's object, the whole body, Unix time) -> points, or None."""
@@ -68,7 +68,7 @@ def _urgency(given: Urgency) -> Factor:
     return factor
 
 
-def _reading(given: Reading) -> Callable[[JsonValue, JsonValue], float | None]:
+def _reading(given: PolicyReading) -> Callable[[JsonValue, JsonValue], float | None]:
     read = reader(given.pointer)
     if given.values is not None:
         named = {name.lower(): points for name, points in given.values.items()}
@@ -87,7 +87,7 @@ def _reading(given: Reading) -> Callable[[JsonValue, JsonValue], float | None]:
     return measure
 
 
-def _measured(given: Measured) -> Factor:
+def _measured(given: MeasuredValue) -> Factor:
     readings = [_reading(reading) for reading in given.readings]
 
     def factor(_type: str, data: JsonValue, body: JsonValue, _at: float | None) -> float | None:
@@ -138,10 +138,10 @@ class Scoring:
         for score in range(101):
             self._thresholds.append(by_score.get(score) or self._thresholds[-1])
 
-    def parts(self, event_type: str, data: JsonValue, body: JsonValue, at: float | None) -> tuple[Part, ...]:
+    def parts(self, event_type: str, data: JsonValue, body: JsonValue, at: float | None) -> tuple[ScorePart, ...]:
         """Return each factor's part; ``event_type`` in lower case, ``at`` in Unix seconds, None without a clock."""
         return tuple(
-            [Part(name, weight, factor(event_type, data, body, at)) for name, weight, factor in self._factors]
+            [ScorePart(name, weight, factor(event_type, data, body, at)) for name, weight, factor in self._factors]
         )
 
     def threshold(self, score: int) -> Threshold:
@@ -149,7 +149,7 @@ class Scoring:
         return self._thresholds[score]
 
 
-def score(parts: tuple[Part, ...]) -> int | None:
+def score(parts: tuple[ScorePart, ...]) -> int | None:
     """Return the weighted mean of the factors that are there, 0 to 100, or None where none is."""
     total = weights = 0.0
     for _, weight, points in parts:
@@ -159,7 +159,7 @@ def score(parts: tuple[Part, ...]) -> int | None:
     return min(max(round(total / weights), 0), 100) if weights else None
 
 
-def told(scored: int, parts: tuple[Part, ...]) -> str:
+def told(scored: int, parts: tuple[ScorePart, ...]) -> str:
     """Return a score in words, with every factor's part."""
     weights = sum([weight for _, weight, points in parts if points is not None])
     said = [f"{name} {points:.0f} x {weight / weights:.0%}" for name, weight, points in parts if points is not None]

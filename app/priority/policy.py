@@ -117,7 +117,7 @@ class When(Part):
     payload: Annotated[tuple[Condition, ...], Field(max_length=20)] = ()
 
 
-class Rule(Part):
+class PolicyRule(Part):
     """Where the events that it means go; what it leaves open, the matrix decides, or else ``otherwise``."""
 
     name: Name
@@ -164,7 +164,7 @@ class Urgency(Part):
         return self
 
 
-class Reading(Part):
+class PolicyReading(Part):
     """One way to read a factor off the body: a number by breakpoints, or a text by name."""
 
     pointer: Pointers
@@ -180,11 +180,11 @@ class Reading(Part):
         return self
 
 
-class Measured(Part):
+class MeasuredValue(Part):
     """A factor that is read off the body; of several readings that find something, the greatest counts."""
 
     weight: Weight
-    readings: Annotated[tuple[Reading, ...], Field(min_length=1, max_length=10)]
+    readings: Annotated[tuple[PolicyReading, ...], Field(min_length=1, max_length=10)]
 
 
 class TypePoints(Part):
@@ -214,10 +214,10 @@ class Factors(Part):
     """What a score is made of; a factor that is left out, or that an event says nothing about, weighs nothing."""
 
     urgency: Urgency | None = None
-    revenue: Measured | None = None
+    revenue: MeasuredValue | None = None
     """Expected revenue or ROI."""
-    audience: Measured | None = None
-    brand: Measured | None = None
+    audience: MeasuredValue | None = None
+    brand: MeasuredValue | None = None
     event: EventKind | None = None
 
 
@@ -243,7 +243,7 @@ class Matrix(Part):
 class Policy(Part):
     """A whole policy. The first rule that matches decides; the matrix scores; ``otherwise`` takes the rest."""
 
-    rules: Annotated[tuple[Rule, ...], Field(max_length=MAX_RULES)] = ()
+    rules: Annotated[tuple[PolicyRule, ...], Field(max_length=MAX_RULES)] = ()
     matrix: Matrix | None = None
     otherwise: Otherwise
 

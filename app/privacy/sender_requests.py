@@ -32,7 +32,7 @@ class RequestUnknown(Rejected):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class RequestFilter:
     """Which requests to list; None doesn't filter."""
 
     source: str | None = None
@@ -41,7 +41,7 @@ class Wanted:
 
 
 def listed(
-    session: Session, wanted: Wanted, *, after: int | None = None, limit: int | None = None
+    session: Session, wanted: RequestFilter, *, after: int | None = None, limit: int | None = None
 ) -> Sequence[tuple[SenderRequest, str]]:
     """Return requests with their sources' names, newest first; at most ``limit``, those after an id."""
     statement = select(SenderRequest, Source.name).join(Source, Source.id == SenderRequest.source_id)

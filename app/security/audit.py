@@ -46,7 +46,7 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class AuditFilter:
     """Which entries to list; None doesn't filter."""
 
     actor: str | None = None
@@ -68,7 +68,7 @@ def record(session: Session, action: Action, subject: str, *, actor: str | None 
     session.flush()
 
 
-def listed(session: Session, wanted: Wanted, *, after: int | None, limit: int) -> Sequence[Audit]:
+def listed(session: Session, wanted: AuditFilter, *, after: int | None, limit: int) -> Sequence[Audit]:
     """Return at most ``limit`` entries, the newest first, those after a position."""
     statement = select(Audit).order_by(Audit.id.desc()).limit(limit)
     for column, value in (

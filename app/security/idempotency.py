@@ -38,7 +38,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredAnswer:
     """What was answered."""
 
     status: int
@@ -64,7 +64,7 @@ _KEEP = text("UPDATE desk_request SET status = :status, sealed = :sealed WHERE k
 _DROP = text("DELETE FROM desk_request WHERE key_id = :key_id AND digest = :digest AND status IS NULL")
 
 
-def begin(session: Session, vault: Vault, asked: Asked) -> Answer | None:
+def begin(session: Session, vault: Vault, asked: Asked) -> StoredAnswer | None:
     """Return what a request was answered with before; None where it is to be done now.
 
     Raises:
@@ -79,10 +79,10 @@ def begin(session: Session, vault: Vault, asked: Asked) -> Answer | None:
         raise IdempotencyKeyReused
     if status is None:
         raise IdempotencyKeyInUse
-    return Answer(status, vault.open(sealed).encode())
+    return StoredAnswer(status, vault.open(sealed).encode())
 
 
-def keep(session: Session, vault: Vault, asked: Asked, answer: Answer) -> None:
+def keep(session: Session, vault: Vault, asked: Asked, answer: StoredAnswer) -> None:
     """Keep an answer for the same request once more."""
     values = {"status": answer.status, "sealed": vault.seal(answer.body.decode())}
     session.execute(_KEEP, {**values, "key_id": asked.key_id, "digest": asked.digest})

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from app.cli import bodies
-from app.cli.bodies import Wanted
+from app.cli.bodies import Example
 from app.events.canonical_json import dump, parse_object
 from app.sources.kinds import KINDS, Kind, Request
 from app.sources.kinds.kind import Outgoing
@@ -65,7 +65,7 @@ def _variant(number: int) -> dict[str, Any]:
     }
 
 
-def _body(kind: str, wanted: Wanted) -> bytes:
+def _body(kind: str, wanted: Example) -> bytes:
     """Return a kind's body with as many variants in its data as make it 10 KB."""
     made = parse_object(bodies.body(kind, wanted))
     held = next((made[name] for name in ("payload", "data") if isinstance(made.get(name), dict)), made)
@@ -82,7 +82,7 @@ def case(name: str) -> Case:
     kind, secret = KINDS[kind_name], new_secret(kind_name)
     config = kind.config.model_validate(options)
     type_ = bodies.MAKERS[kind_name].default_type
-    body = _body(kind_name, Wanted("key-1", type_, None, 1, _AT, secret, config))
+    body = _body(kind_name, Example("key-1", type_, None, 1, _AT, secret, config))
     headers = kind.sign(Outgoing("key-1", type_, body, _AT), secret, config)
     return Case(kind, config, secret, Request({"content-type": "application/json", **headers}, body, _AT))
 

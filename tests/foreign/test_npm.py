@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.cli import bodies
-from app.cli.bodies import Wanted
+from app.cli.bodies import Example
 from app.errors import BodyMalformed, SignatureInvalid
 from app.sources.kinds import KINDS, Request
 from app.sources.kinds.kind import Outgoing
@@ -37,7 +37,7 @@ def sent(foreign: str) -> dict[str, Any]:
     kind = KINDS[OURS.get(foreign, "cloudevents")]
     config = kind.config()
     type_ = bodies.MAKERS[kind.name].default_type
-    body = bodies.body(kind.name, Wanted("msg_1", type_, None, 1, now(), secret(foreign), config))
+    body = bodies.body(kind.name, Example("msg_1", type_, None, 1, now(), secret(foreign), config))
     headers = {
         "content-type": "application/json",
         **kind.sign(Outgoing("msg_1", type_, body, now()), secret(foreign), config),

@@ -127,7 +127,7 @@ def test_their_cloudevents_are_read(write: Callable[..., http.HTTPMessage]) -> N
 def test_they_read_the_cloudevents_that_we_send() -> None:
     from app.cli import bodies  # noqa: PLC0415  # only here
 
-    wanted = bodies.Wanted("key-1", "price.updated", None, 1, at(), TOKEN, KINDS["cloudevents"].config())
+    wanted = bodies.Example("key-1", "price.updated", None, 1, at(), TOKEN, KINDS["cloudevents"].config())
     body = bodies.body("cloudevents", wanted)
     headers = KINDS["cloudevents"].sign(Outgoing("key-1", "price.updated", body, at()), TOKEN, wanted.config)
     event = http.from_structured(http.HTTPMessage(headers, body), JSONFormat())

@@ -281,7 +281,7 @@ def test_headers_beside_a_structured_event_say_nothing() -> None:
 
 def test_what_we_send_is_structured_with_every_attribute_in_the_payload() -> None:
     """HTTP 3.2.1, 3.2.3; JSON 3, 3.1.1: media type, members and data as a JSON value MUST be so."""
-    wanted = send.Wanted("key-1", "price.updated", None, 1, AT, TOKEN, KIND.config())
+    wanted = send.Example("key-1", "price.updated", None, 1, AT, TOKEN, KIND.config())
     body = send.body("cloudevents", wanted)
     headers = KIND.sign(Outgoing("key-1", "price.updated", body, AT), TOKEN, KIND.config())
     assert headers["content-type"] == STRUCTURED

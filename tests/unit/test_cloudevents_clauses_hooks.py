@@ -15,7 +15,7 @@ from app.errors import (
     SourceDisabled,
     SourceLeft,
 )
-from app.inbox.store import Kept, Stored
+from app.inbox.store import Stored, StoreResult
 from app.models import Lane, Status
 from app.sources.kinds import Request
 from app.sources.kinds.cloudevents import KIND
@@ -36,15 +36,15 @@ def test_events_are_posted_and_nothing_redirects() -> None:
                 adapter.match(path, method=method)
 
 
-def stored(kept: Kept) -> Stored:
+def stored(kept: StoreResult) -> Stored:
     return Stored(kept, uuid.UUID(int=1), Status.PENDING, None, Lane.MEDIUM)
 
 
 def test_what_is_kept_but_not_processed_yet_is_202() -> None:
     """Hooks 2.2: an accepted delivery that isn't processed yet MUST be answered 202; 200 MUST have a Content-Type."""
-    assert views.answer_event(stored(Kept.NEW), KIND.accepted_status).status_code == 202
+    assert views.answer_event(stored(StoreResult.NEW), KIND.accepted_status).status_code == 202
     assert posted(b"[]", {"content-type": BATCH})[0].status_code == 202
-    known = views.answer_event(stored(Kept.DUPLICATE), KIND.accepted_status)
+    known = views.answer_event(stored(StoreResult.DUPLICATE), KIND.accepted_status)
     assert (known.status_code, known.content_type) == (200, "application/json")
 
 

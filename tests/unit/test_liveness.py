@@ -5,19 +5,19 @@ from dataclasses import replace
 
 import pytest
 
-from app.coordination.heartbeat_file import Pulse
+from app.coordination.heartbeat_file import HeartbeatFile
 from app.coordination.liveness import BLIND_S, HELD_S, SILENT_S, TAKES_NOTHING_S, Judge
 from deploy.local.errors import CannotStart
 from deploy.local.supervise import QUICK_S, TRIES, Restarts
 
-WORKER = Pulse("events.high", pid=7)
+WORKER = HeartbeatFile("events.high", pid=7)
 
 
-def looks(judge: Judge, seen: Sequence[tuple[float, Pulse, int | None]]) -> list[str | None]:
+def looks(judge: Judge, seen: Sequence[tuple[float, HeartbeatFile, int | None]]) -> list[str | None]:
     return [judge.worker(pulse, waiting, now) for now, pulse, waiting in seen]
 
 
-def at(now: float, **changes: object) -> Pulse:
+def at(now: float, **changes: object) -> HeartbeatFile:
     return replace(WORKER, at=now, **changes)  # type: ignore[arg-type]  # a field each
 
 
@@ -38,7 +38,7 @@ def test_a_worker_that_takes_nothing_from_a_queue_that_is_not_empty_does_not_wor
         [(now, at(now, taken=3), None) for now in range(60)],  # the broker is away
     ],
 )
-def test_a_worker_that_has_a_reason_is_left_alone(seen: list[tuple[float, Pulse, int | None]]) -> None:
+def test_a_worker_that_has_a_reason_is_left_alone(seen: list[tuple[float, HeartbeatFile, int | None]]) -> None:
     assert set(looks(Judge(), seen)) == {None}
 
 
@@ -56,7 +56,7 @@ def test_who_did_not_look_for_long_begins_anew() -> None:
     judge = Judge()
     assert looks(judge, [(0, frozen, 5), (late, frozen, 5), (late + 4, frozen, 5)]) == [None] * 3
     assert judge.worker(frozen, 5, late + 4 + TAKES_NOTHING_S) is not None
-    silent = Pulse("dispatcher", at=0.0)
+    silent = HeartbeatFile("dispatcher", at=0.0)
     assert judge.looper(silent, reachable=True, now=2 * SILENT_S) is None
 
 
@@ -73,7 +73,7 @@ def test_after_the_broker_was_away_all_begins_anew() -> None:
 
 
 def test_a_dispatcher_is_judged_only_while_the_database_answers() -> None:
-    silent = Pulse("dispatcher", at=0.0)
+    silent = HeartbeatFile("dispatcher", at=0.0)
     judge = Judge()
     said = [judge.looper(silent, reachable=True, now=now) for now in range(int(SILENT_S) + 2)]
     assert said[:-1] == [None] * (len(said) - 1)

@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 
 from app.inbox.prepare import NewEvent
-from app.inbox.store import Kept, Stored
+from app.inbox.store import Stored, StoreResult
 from app.models import Lane, Status
 from app.web.server import loop
 from app.web.server.loop import Loop
@@ -79,7 +79,7 @@ def running() -> Iterator[Running]:
 
 
 def test_one_that_waits_lets_others_begin_and_goes_on_when_it_is_told(running: Running) -> None:
-    told: list[loop.Event] = []
+    told: list[loop.LoopEvent] = []
 
     def waits() -> None:
         told.append(loop.event())
@@ -163,7 +163,7 @@ def test_whatever_one_raises_the_others_go_on(running: Running) -> None:
 def test_who_is_woken_while_the_loop_is_just_being_told_is_not_left(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[loop.Event] = []
+    told: list[loop.LoopEvent] = []
     read = os.eventfd_read
 
     def read_late(fd: int) -> int:
@@ -213,7 +213,7 @@ def test_requests_that_came_together_share_one_commit_which_one_of_them_does(run
     def store(events: Sequence[NewEvent], until: float) -> list[Stored]:  # noqa: ARG001  # the store's own
         let.wait()
         groups.append((threading.current_thread().name, len(events)))
-        return [Stored(Kept.NEW, uuid.uuid4(), Status.PENDING, None, Lane.HIGH) for _ in events]
+        return [Stored(StoreResult.NEW, uuid.uuid4(), Status.PENDING, None, Lane.HIGH) for _ in events]
 
     commits = GroupCommit(store, lambda: running.seen.append("published"), timeout_s=5)
 
@@ -224,15 +224,15 @@ def test_requests_that_came_together_share_one_commit_which_one_of_them_does(run
     try:
         # The thread of the group commit does the first.
         running.begin(request)
-        wait_until(lambda: Kept.NEW in running.seen)
+        wait_until(lambda: StoreResult.NEW in running.seen)
         wait_until(lambda: "published" in running.seen)
         running.seen.clear()
         running.begin(*[request] * 5)
-        wait_until(lambda: running.seen == ["published", *[Kept.NEW] * 5])
+        wait_until(lambda: running.seen == ["published", *[StoreResult.NEW] * 5])
         running.seen.clear()
         running.begin(request)
         # Whoever is alone is answered first.
-        wait_until(lambda: running.seen == [Kept.NEW, "published"])
+        wait_until(lambda: running.seen == [StoreResult.NEW, "published"])
         assert groups == [("group-commit", 1), ("_run", 5), ("_run", 1)]
         # A thread's request, and the loop's behind it: each hears of its own.
         running.seen.clear()
@@ -244,7 +244,7 @@ def test_requests_that_came_together_share_one_commit_which_one_of_them_does(run
         wait_until(lambda: len(commits._waiting) == 1)
         let.set()
         thread.join()
-        wait_until(lambda: running.seen.count(Kept.NEW) == 2)
+        wait_until(lambda: running.seen.count(StoreResult.NEW) == 2)
     finally:
         let.set()
         commits.close()

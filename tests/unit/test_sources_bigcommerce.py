@@ -93,7 +93,7 @@ def test_without_its_documented_id_a_scope_is_unmapped_and_says_what_is_missing(
 
 @pytest.mark.parametrize("type_", sorted({row["type"] for row in ROWS}))
 def test_what_tiercel_sends_is_what_it_takes(type_: str) -> None:
-    wanted = bodies.Wanted("k", type_, None, 1, float(AT), SECRET, KIND.config())
+    wanted = bodies.Example("k", type_, None, 1, float(AT), SECRET, KIND.config())
     made = json.loads(bodies.body("bigcommerce", wanted))
     (event,) = _read(made)
     assert event.type == type_

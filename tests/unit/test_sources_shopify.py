@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.cli import bodies
-from app.cli.bodies import Wanted
+from app.cli.bodies import Example
 from app.errors import FieldInvalid
 from app.events.incoming import Clock, Completeness, Incoming, Operation
 from app.handlers import handler_for
@@ -282,7 +282,7 @@ HELD_TO_MORE = {"app.uninstalled", "customer.data_requested", "customer_account_
 
 @pytest.mark.parametrize("topic", [topic for topic in TOPICS.values() if topic.type not in HELD_TO_MORE])
 def test_what_send_makes_is_read_as_its_type(topic: Topic) -> None:
-    wanted = Wanted("key-1", topic.type, None, 1, AT, SECRET, KIND.config())
+    wanted = Example("key-1", topic.type, None, 1, AT, SECRET, KIND.config())
     (event,) = deliver(topic.topic, json.loads(bodies.body("shopify", wanted)))
     assert (event.type, event.operation) == (topic.type, topic.operation)
     assert event.state is (topic.state and not topic.id.is_event)

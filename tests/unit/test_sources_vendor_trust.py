@@ -3,7 +3,7 @@
 import pytest
 
 from app.cli import bodies
-from app.cli.bodies import Wanted
+from app.cli.bodies import Example
 from app.errors import FieldInvalid
 from app.events.incoming import Completeness, Incoming, JsonObject, Operation
 from app.sources.kinds import Request, github_events
@@ -118,7 +118,7 @@ def test_what_tiercel_sends_as_a_vendor_is_understood(name: VendorName, type_: s
     config = HmacConfig(vendor=name)
     deletes = type_.endswith(".deleted")
     given_data = None if deletes and name == "woocommerce" else data
-    wanted = Wanted("key-1", type_, given_data, 3, AT, SECRET, config)
+    wanted = Example("key-1", type_, given_data, 3, AT, SECRET, config)
     body = bodies.body("hmac", wanted)
     headers = KIND.sign(Outgoing("key-1", type_, body, AT), SECRET, config)
     request = Request(headers, body, AT)

@@ -50,3 +50,14 @@ def test_no_class_has_a_name_that_the_field_has_another_for() -> None:
         if isinstance(node, ast.ClassDef)
     }
     assert {name: defined[name] for name in CLASSES if name in defined} == {}
+
+
+def test_no_two_classes_have_one_name() -> None:
+    # The shapes of the OpenAPI document are named as what they show.
+    defined: dict[str, list[str]] = {}
+    for path in files("app/*.py", "config/*.py", "tasks/*.py"):
+        name = str(path.relative_to(ROOT))
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and name != "app/web/openapi/schemas.py":
+                defined.setdefault(node.name, []).append(name)
+    assert {name: found for name, found in defined.items() if len(found) > 1} == {}

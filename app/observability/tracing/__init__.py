@@ -20,7 +20,7 @@ from config.settings import settings
 
 if TYPE_CHECKING:
     from app.observability.tracing.recorder import Recorder
-    from app.observability.tracing.scopes import Scope, Work
+    from app.observability.tracing.scopes import TraceScope, Work
 
 Attributes = Mapping[str, str | int | float | bool]
 Row = Mapping[str, Any]
@@ -30,7 +30,7 @@ _Result = TypeVar("_Result")
 NOTHING: AbstractContextManager[None] = nullcontext()
 """Traces nothing."""
 _recorder: "Recorder | None" = None
-current: ContextVar["Scope | None"] = ContextVar("current", default=None)
+current: ContextVar["TraceScope | None"] = ContextVar("current", default=None)
 """What is being traced here: a request, or a worker's work on events."""
 _END_S = 1.5
 

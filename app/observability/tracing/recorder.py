@@ -12,7 +12,7 @@ from opentelemetry.sdk.resources import Resource
 
 from app.observability.tracing import NOTHING, Attributes
 from app.observability.tracing.export import SpanExporterThread
-from app.observability.tracing.scopes import Note, Request, Work
+from app.observability.tracing.scopes import Note, TracedRequest, Work
 from app.observability.tracing.spans import Spans
 from config.settings import Sampler, Settings
 
@@ -48,7 +48,7 @@ class Recorder:
 
         So every sampler comes to a share, and a throw of the dice is enough.
         """
-        return Request(self._outlet) if random() < self._share else NOTHING  # noqa: S311  # no secret
+        return TracedRequest(self._outlet) if random() < self._share else NOTHING  # noqa: S311  # no secret
 
     def work(self, *, batch: bool) -> AbstractContextManager[None]:
         """Trace work on events."""

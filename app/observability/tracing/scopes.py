@@ -16,19 +16,19 @@ from opentelemetry.trace import Link, SpanContext, SpanKind
 
 from app.observability.tracing import Attributes, Row, current
 from app.observability.tracing.export import SpanExporterThread
-from app.observability.tracing.spans import Spans, Step, context_of, new_context
+from app.observability.tracing.spans import Spans, SpanStep, context_of, new_context
 
 _NOT_SHOWN = frozenset({"context", "queued_at"})
 
 
 @dataclass(slots=True)
-class Scope:
+class TraceScope:
     """What is traced here, while it is entered."""
 
     outlet: SpanExporterThread
     began: int = field(default_factory=time_ns)
-    steps: list[Step] = field(default_factory=list)
-    _before: "Token[Scope | None] | None" = None
+    steps: list[SpanStep] = field(default_factory=list)
+    _before: "Token[TraceScope | None] | None" = None
 
     def __enter__(self) -> None:
         self._before = current.set(self)
@@ -41,9 +41,9 @@ class Scope:
     def close(self) -> None:
         """Let it be sent, if it is to be."""
 
-    def step(self, name: str) -> Step:
+    def step(self, name: str) -> SpanStep:
         """Return a step that notes its times while it is entered."""
-        return Step(name, self.steps)
+        return SpanStep(name, self.steps)
 
     def answered(self, attributes: Attributes, *, sender: str | None, error: str | None) -> None:
         """Say how a request ended."""
@@ -58,7 +58,7 @@ class Scope:
 
 
 @dataclass(slots=True, kw_only=True)
-class Request(Scope):
+class TracedRequest(TraceScope):
     """A sampled request."""
 
     context: SpanContext = field(default_factory=new_context)
@@ -105,7 +105,7 @@ class _Met:
 
 
 @dataclass(slots=True, kw_only=True)
-class Work(Scope):
+class Work(TraceScope):
     """A worker's work on events."""
 
     batch: bool

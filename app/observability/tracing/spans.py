@@ -37,11 +37,11 @@ def new_context(trace_id: int | None = None) -> SpanContext:
 
 # A class and not a generator: what every event passes through, sampled or not, is to cost it next to nothing.
 @dataclass(slots=True)
-class Step:
+class SpanStep:
     """One step of what is traced, entered while it lasts: its name, begin and end (Unix time, ns) and failure."""
 
     name: str
-    into: list["Step"]
+    into: list["SpanStep"]
     began: int = 0
     ended: int = 0
     error: str | None = None
@@ -62,7 +62,7 @@ class Spans:
     def __init__(self, resource: Resource) -> None:
         self._resource = resource
 
-    def steps(self, parent: SpanContext, steps: Sequence[Step]) -> Iterator[ReadableSpan]:
+    def steps(self, parent: SpanContext, steps: Sequence[SpanStep]) -> Iterator[ReadableSpan]:
         """Yield the spans of steps below a span."""
         for step in steps:
             own = new_context(parent.trace_id)

@@ -19,7 +19,7 @@ from app.events.canonical_json import parse_object
 from app.events.incoming import Incoming, Operation
 from app.models import Lane, Outcome
 from app.priority import Compiled
-from app.priority.stored.queueing_model import Spread, by_lane
+from app.priority.stored.queueing_model import Dispersion, by_lane
 
 BITE = 250
 """Events read at once: a body may have a megabyte."""
@@ -64,9 +64,9 @@ class Backtest:
     """By the policy's rule that would have decided."""
     drains: dict[Lane, float] = field(default_factory=dict)
     """Events a second that each lane can do, as measured or as given."""
-    waited: dict[Lane, Spread] = field(default_factory=dict)
+    waited: dict[Lane, Dispersion] = field(default_factory=dict)
     """Modelled, as the events went."""
-    would_wait: dict[Lane, Spread] = field(default_factory=dict)
+    would_wait: dict[Lane, Dispersion] = field(default_factory=dict)
     """Modelled, as they would have gone."""
 
     def moved(self) -> int:
@@ -221,5 +221,5 @@ def _moves(counted: Counter[tuple[str, Lane, Lane]], what: str) -> list[dict[str
     ]
 
 
-def _spread(spread: Spread) -> dict[str, float]:
+def _spread(spread: Dispersion) -> dict[str, float]:
     return {name: getattr(spread, name) for name in ("count", "p50", "p95", "p99", "longest")}

@@ -13,7 +13,7 @@ from app.models import Lane
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class Dispersion:
     """Some waiting times, in seconds."""
 
     count: int
@@ -49,16 +49,16 @@ def waits(arrivals: Iterable[tuple[float, int]], drain_per_s: float) -> list[flo
     return found
 
 
-def spread(values: list[float]) -> Spread:
+def spread(values: list[float]) -> Dispersion:
     """Return the percentiles of some waiting times; of none, zeros."""
     if not values:
-        return Spread(0, 0.0, 0.0, 0.0, 0.0)
+        return Dispersion(0, 0.0, 0.0, 0.0, 0.0)
     ordered = sorted(values)
     at = [ordered[min(int(len(ordered) * share), len(ordered) - 1)] for share in (0.5, 0.95, 0.99)]
-    return Spread(len(ordered), *(round(value, 3) for value in (*at, ordered[-1])))
+    return Dispersion(len(ordered), *(round(value, 3) for value in (*at, ordered[-1])))
 
 
-def by_lane(arrivals: Iterable[tuple[float, Lane, int]], drains: dict[Lane, float]) -> dict[Lane, Spread]:
+def by_lane(arrivals: Iterable[tuple[float, Lane, int]], drains: dict[Lane, float]) -> dict[Lane, Dispersion]:
     """Return each lane's waiting times; ``(arrival, lane, priority)`` by ascending arrival."""
     lanes: dict[Lane, list[tuple[float, int]]] = {lane: [] for lane in Lane}
     for arrived, lane, priority in arrivals:

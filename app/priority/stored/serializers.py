@@ -6,10 +6,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.models import Event, PriorityChange, PriorityShadow
-from app.priority.stored.versions import Stored
+from app.priority.stored.versions import StoredPolicy
 
 
-def policy(stored: Stored) -> dict[str, Any]:
+def policy(stored: StoredPolicy) -> dict[str, Any]:
     """Return one version with its document; the API takes it back as it is."""
     return {
         "version": stored.version,

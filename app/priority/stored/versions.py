@@ -39,7 +39,7 @@ class NoCandidate(Rejected):
     """There is no candidate policy."""
 
 
-class Action(StrEnum):
+class PolicyAction(StrEnum):
     """What was done to the policies."""
 
     SET = "set"
@@ -53,16 +53,16 @@ class Action(StrEnum):
 
 
 _AUDITED = {
-    Action.SET: audit.Action.POLICY_SET,
-    Action.PROMOTED: audit.Action.POLICY_PROMOTED,
-    Action.ROLLED_BACK: audit.Action.POLICY_ROLLED_BACK,
-    Action.PROPOSED: audit.Action.POLICY_PROPOSED,
-    Action.WITHDRAWN: audit.Action.POLICY_WITHDRAWN,
+    PolicyAction.SET: audit.Action.POLICY_SET,
+    PolicyAction.PROMOTED: audit.Action.POLICY_PROMOTED,
+    PolicyAction.ROLLED_BACK: audit.Action.POLICY_ROLLED_BACK,
+    PolicyAction.PROPOSED: audit.Action.POLICY_PROPOSED,
+    PolicyAction.WITHDRAWN: audit.Action.POLICY_WITHDRAWN,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredPolicy:
     """One version of the policy."""
 
     version: int
@@ -78,7 +78,7 @@ class Stored:
         return Compiled(self.policy, self.version)
 
 
-def live(session: Session) -> Stored:
+def live(session: Session) -> StoredPolicy:
     """Return the policy that decides.
 
     Raises:
@@ -87,7 +87,7 @@ def live(session: Session) -> Stored:
     return _in_state(session, PolicyState.LIVE) or _shipped(PolicyState.LIVE)
 
 
-def candidate(session: Session) -> Stored:
+def candidate(session: Session) -> StoredPolicy:
     """Return the policy that runs in shadow.
 
     Raises:
@@ -106,7 +106,7 @@ def candidate_version(session: Session) -> int | None:
     return None if row is None else row.version
 
 
-def find(session: Session, version: int) -> Stored:
+def find(session: Session, version: int) -> StoredPolicy:
     """Return one version; 0 is the shipped policy.
 
     Raises:
@@ -131,19 +131,19 @@ def changes(session: Session, policy: Policy) -> list[Change]:
     return diff(_document(session), policy.document())
 
 
-def put(session: Session, policy: Policy, *, expected: int | None, author: str, note: str = "") -> Stored:
+def put(session: Session, policy: Policy, *, expected: int | None, author: str, note: str = "") -> StoredPolicy:
     """Make a policy the live one; ``expected`` is the version that is to be live still, None whatever it is.
 
     Raises:
         PolicyChanged: another version is live.
     """
     _begin(session, expected)
-    return _go_live(session, policy, Action.SET, author, note)
+    return _go_live(session, policy, PolicyAction.SET, author, note)
 
 
 def roll_back(
     session: Session, *, to: int | None = None, expected: int | None = None, author: str, note: str = ""
-) -> Stored:
+) -> StoredPolicy:
     """Make an older version's content live again, as a new version; ``to`` is the one that was live before.
 
     Raises:
@@ -155,7 +155,7 @@ def roll_back(
         if now == SHIPPED:
             raise PolicyUnknown("no policy was ever set: there is nothing to roll back")
         # The one before that which is live now, as the history has it: of two roll-backs the second undoes the first.
-        went_live = [Action.SET, Action.PROMOTED, Action.ROLLED_BACK]
+        went_live = [PolicyAction.SET, PolicyAction.PROMOTED, PolicyAction.ROLLED_BACK]
         to = session.scalars(
             select(PriorityChange.was)
             .where(PriorityChange.action.in_(went_live))
@@ -163,19 +163,19 @@ def roll_back(
             .limit(1)
         ).one()
     wanted = find(session, to)
-    return _go_live(session, wanted.policy, Action.ROLLED_BACK, author, note or f"back to {to}")
+    return _go_live(session, wanted.policy, PolicyAction.ROLLED_BACK, author, note or f"back to {to}")
 
 
-def propose(session: Session, policy: Policy, *, author: str, note: str = "") -> Stored:
+def propose(session: Session, policy: Policy, *, author: str, note: str = "") -> StoredPolicy:
     """Run a policy in shadow beside the live one, in place of the candidate before."""
     now = _begin(session, None)
     _retire(session, PolicyState.CANDIDATE)
     row = _add(session, policy, PolicyState.CANDIDATE, author, note)
-    _log(session, Action.PROPOSED, row.version, now, diff(_document(session), row.document), author, note)
+    _log(session, PolicyAction.PROPOSED, row.version, now, diff(_document(session), row.document), author, note)
     return _stored(row)
 
 
-def withdraw(session: Session, *, author: str, note: str = "") -> Stored:
+def withdraw(session: Session, *, author: str, note: str = "") -> StoredPolicy:
     """Take the candidate away; what it has counted stays.
 
     Raises:
@@ -184,12 +184,12 @@ def withdraw(session: Session, *, author: str, note: str = "") -> Stored:
     now = _begin(session, None)
     row = _candidate_row(session)
     row.state = PolicyState.RETIRED
-    _log(session, Action.WITHDRAWN, row.version, now, [], author, note)
+    _log(session, PolicyAction.WITHDRAWN, row.version, now, [], author, note)
     session.flush()
     return _stored(row)
 
 
-def promote(session: Session, *, expected: int | None, author: str, note: str = "") -> Stored:
+def promote(session: Session, *, expected: int | None, author: str, note: str = "") -> StoredPolicy:
     """Make the candidate the live policy, under its own version.
 
     Raises:
@@ -203,7 +203,7 @@ def promote(session: Session, *, expected: int | None, author: str, note: str = 
     row.state, row.live_from = PolicyState.LIVE, func.clock_timestamp()
     session.flush()
     session.refresh(row)
-    _log(session, Action.PROMOTED, row.version, now, made, author, note)
+    _log(session, PolicyAction.PROMOTED, row.version, now, made, author, note)
     return _stored(row)
 
 
@@ -217,7 +217,7 @@ def _begin(session: Session, expected: int | None) -> int:
     return now
 
 
-def _go_live(session: Session, policy: Policy, action: Action, author: str, note: str) -> Stored:
+def _go_live(session: Session, policy: Policy, action: PolicyAction, author: str, note: str) -> StoredPolicy:
     made = changes(session, policy)
     was = _row(session, PolicyState.LIVE)
     _retire(session, PolicyState.LIVE)
@@ -250,7 +250,7 @@ def _retire(session: Session, state: PolicyState) -> None:
 
 
 def _log(  # noqa: PLR0917  # one change's facts
-    session: Session, action: Action, version: int, was: int, made: list[Change], author: str, note: str
+    session: Session, action: PolicyAction, version: int, was: int, made: list[Change], author: str, note: str
 ) -> None:
     change = PriorityChange(action=action.value, version=version, was=was, diff=made, author=author, note=note)
     session.add(change)
@@ -274,18 +274,18 @@ def _document(session: Session) -> JsonObject:
     return shipped().policy.document() if row is None else row.document
 
 
-def _in_state(session: Session, state: PolicyState) -> Stored | None:
+def _in_state(session: Session, state: PolicyState) -> StoredPolicy | None:
     row = _row(session, state)
     return None if row is None else _stored(row)
 
 
-def _shipped(state: PolicyState) -> Stored:
-    return Stored(SHIPPED, state, shipped().policy, "tiercel", "the policy that Tiercel ships", None, None)
+def _shipped(state: PolicyState) -> StoredPolicy:
+    return StoredPolicy(SHIPPED, state, shipped().policy, "tiercel", "the policy that Tiercel ships", None, None)
 
 
-def _stored(row: PriorityPolicy) -> Stored:
+def _stored(row: PriorityPolicy) -> StoredPolicy:
     try:
         policy = read_policy(row.document)
     except PolicyInvalid as error:
         raise PolicyInvalid(f"version {row.version} can't be read by this release: {error}") from None
-    return Stored(row.version, row.state, policy, row.author, row.note, row.created_at, row.live_from)
+    return StoredPolicy(row.version, row.state, policy, row.author, row.note, row.created_at, row.live_from)

@@ -27,7 +27,7 @@ _TRUE = (True, "1", "true")
 
 
 @dataclass(frozen=True, slots=True)
-class Code:
+class EventCode:
     """What one event code means."""
 
     topic: Topic
@@ -59,7 +59,7 @@ def type_of(name: str) -> str:
 
 
 @lru_cache(maxsize=2_000)
-def read(name: str) -> Code:
+def read(name: str) -> EventCode:
     """Return what an event code means: ``…observer.catalog_product_save_commit_after`` is ``product.updated``.
 
     A conditional event has a name of its subscriber's own, usually a known code and a suffix: it means what the
@@ -78,7 +78,7 @@ def read(name: str) -> Code:
     if found is None:
         longest = max((one for one in known if code.startswith((f"{one}_", f"{one}."))), key=len, default="")
         found = known.get(longest)
-    return Code(_by_rule(code), known=False) if found is None else Code(found, known=True)
+    return EventCode(_by_rule(code), known=False) if found is None else EventCode(found, known=True)
 
 
 def _by_rule(code: str) -> Topic:

@@ -166,7 +166,7 @@ def interpret(delivery: Delivery, _request: Request, _config: AdobeConfig, sourc
     ]
 
 
-def _entity_id(code: adobe_events.Code, body: JsonObject) -> str | None:
+def _entity_id(code: adobe_events.EventCode, body: JsonObject) -> str | None:
     """Return the entity's id, or None where the event is an entity of its own."""
     if code.topic.id.is_event:
         return None

@@ -26,7 +26,7 @@ _SCOPES_CACHED = 4_096
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class TopicScope:
     """What a scope says: ``store/channel/7/cart/lineItem/updated`` is ``channel_cart_line_item``, ``updated``, 7."""
 
     noun: str
@@ -42,14 +42,14 @@ class Scope:
 
 
 @lru_cache(_SCOPES_CACHED)
-def read_scope(scope: str) -> Scope | None:
+def read_scope(scope: str) -> TopicScope | None:
     """Return what a scope says, or None where it isn't ``store/noun/verb``; empty steps are no steps."""
     steps = [step for step in scope.split("/") if step]
     named = [names.snake(step) for step in steps if not _PLACE.fullmatch(step)]
     if len(named) < len(("store", "noun", "verb")) or named[0] != _STORE:
         return None
     number = steps[2] if steps[1] == _CHANNEL else ""
-    return Scope(
+    return TopicScope(
         "_".join(named[1:-1]), named[-1], named[-2], number if number.isascii() and number.isdecimal() else None
     )
 
@@ -69,10 +69,10 @@ def verify(request: Request, secrets: Sequence[str], _config: Config) -> None:
         SignatureInvalid: or a child of it; nothing else.
     """
     usable = fields.usable(secrets)
-    scheme.verify(request, scheme.Keys(tuple(secret.encode("utf-8", "surrogatepass") for secret in usable)))
+    scheme.verify(request, scheme.SigningKeys(tuple(secret.encode("utf-8", "surrogatepass") for secret in usable)))
 
 
-def _type(scope: Scope | None) -> str:
+def _type(scope: TopicScope | None) -> str:
     if scope is None:
         return ""
     topic = _TOPICS.get(scope.name)
@@ -153,7 +153,7 @@ def interpret(delivery: Delivery, _request: Request, _config: Config, source: st
     return events
 
 
-def _by_rule(delivery: Delivery, scope: Scope, source: str) -> Incoming:
+def _by_rule(delivery: Delivery, scope: TopicScope, source: str) -> Incoming:
     """Return the event of a scope that isn't in the catalogue."""
     _created_at(delivery.body)
     event_type = _type(scope)
@@ -178,7 +178,7 @@ def _by_rule(delivery: Delivery, scope: Scope, source: str) -> Incoming:
     )
 
 
-def _own_id(data: JsonValue, scope: Scope) -> str | None:
+def _own_id(data: JsonValue, scope: TopicScope) -> str | None:
     """Return the id of what the scope names, never its parent's: an order's message comes with the order's id."""
     if not isinstance(data, dict):
         return None

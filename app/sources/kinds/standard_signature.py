@@ -29,7 +29,7 @@ _MOST_SIGNATURES = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Keys:
+class SigningKeys:
     """What a source's secrets verify with."""
 
     symmetric: tuple[bytes, ...] = ()
@@ -74,12 +74,12 @@ def split(secret: str) -> list[str]:
 
 
 @lru_cache(256)
-def read_keys(secrets: tuple[str, ...]) -> Keys:
+def read_keys(secrets: tuple[str, ...]) -> SigningKeys:
     """Return the keys in a source's secrets, each of which may be several with blanks between them."""
     every = [one.strip() for secret in secrets for one in split(secret)]
     public = [public_key(one) for one in every if one.startswith((PUBLIC, PRIVATE))]
     symmetric = [key for one in every if not one.startswith((PUBLIC, PRIVATE)) for key in _symmetric(one)]
-    return Keys(tuple(symmetric), tuple(key for key in public if key))
+    return SigningKeys(tuple(symmetric), tuple(key for key in public if key))
 
 
 def _symmetric(secret: str) -> list[bytes]:
@@ -96,7 +96,7 @@ def family(headers: Mapping[str, str]) -> str:
     return SVIX if any(f"{SVIX}-{part}" in headers for part in _PARTS) else FAMILY
 
 
-def verify(request: Request, keys: Keys, names: str = FAMILY) -> None:
+def verify(request: Request, keys: SigningKeys, names: str = FAMILY) -> None:
     """Check ``webhook-signature`` over ``webhook-id``, ``webhook-timestamp`` and the raw body.
 
     ``names``: what stands for ``webhook`` in them.

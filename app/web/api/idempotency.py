@@ -11,7 +11,7 @@ from flask import Flask, Response, g, request
 from app.db.engine import transaction
 from app.errors import FieldInvalid, TiercelError
 from app.security import idempotency
-from app.security.idempotency import Answer, Asked
+from app.security.idempotency import Asked, StoredAnswer
 from app.web.body import read_body
 from app.web.webhooks.receiver import receiver
 
@@ -73,7 +73,7 @@ def keep_answers(flask_app: Flask) -> None:
                 if response.status_code >= _RETRIED or response.status_code == _LIMITED:
                     idempotency.drop(session, asked)
                 else:
-                    answer = Answer(response.status_code, response.get_data())
+                    answer = StoredAnswer(response.status_code, response.get_data())
                     idempotency.keep(session, receiver().vault, asked, answer)
         except TiercelError as error:
             # What was done is done; the same request within a minute is told that it is under way.

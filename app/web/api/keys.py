@@ -12,7 +12,7 @@ from app.errors import FieldInvalid
 from app.models import ApiKey, Scope
 from app.reporting import serializers
 from app.security import api_keys, audit
-from app.security.audit import Wanted
+from app.security.audit import AuditFilter
 from app.web.api import auth, params
 from app.web.api.params import Body, Instant, Moment, Query, Text
 from app.web.openapi import schemas
@@ -95,7 +95,7 @@ def revoke_key(key_id: str) -> Response:
 def list_audit() -> Response:
     """List who did what to the system, the newest first."""
     asks = params.query(_AuditQuery)
-    wanted = Wanted(asks.actor, asks.action, asks.subject, asks.since, asks.until)
+    wanted = AuditFilter(asks.actor, asks.action, asks.subject, asks.since, asks.until)
     after = params.position(asks.cursor, int)
     with transaction(receiver().resources.engine) as session:
         found = audit.listed(session, wanted, after=None if after is None else after[0], limit=asks.limit + 1)

@@ -17,7 +17,7 @@ from app.models import Scope
 from app.priority import Compiled, read_policy
 from app.priority.stored import serializers, subject, versions
 from app.priority.stored.subject import Subject
-from app.priority.stored.versions import Stored
+from app.priority.stored.versions import StoredPolicy
 from app.web.api import auth, params
 from app.web.body import read_body
 from app.web.openapi import schemas
@@ -111,7 +111,7 @@ def _subject(session: Session, given: JsonObject) -> tuple[Subject, dict[str, An
     return subject.stored(session, event, source), serializers.decided(event)
 
 
-def _version(session: Session, named: str) -> Stored:
+def _version(session: Session, named: str) -> StoredPolicy:
     if named == "live":
         return versions.live(session)
     if named == "candidate":
@@ -121,7 +121,7 @@ def _version(session: Session, named: str) -> Stored:
     return versions.find(session, int(named))
 
 
-def _policy(session: Session, stored: Stored) -> Response:
+def _policy(session: Session, stored: StoredPolicy) -> Response:
     candidate = versions.candidate_version(session)
     beside = None if candidate is None else serializers.shadow(session, candidate)
     response = params.answer({**serializers.policy(stored), "candidate": beside})

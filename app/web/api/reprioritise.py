@@ -8,7 +8,7 @@ from pydantic import Field
 
 from app.db.engine import transaction
 from app.inbox import read
-from app.inbox.reprioritise import Move, Wanted, matching, reprioritise, reprioritise_all
+from app.inbox.reprioritise import Move, Selection, matching, reprioritise, reprioritise_all
 from app.models import Lane
 from app.reporting import serializers
 from app.security import audit
@@ -37,10 +37,10 @@ class _Filter(Body):
     since: Instant | None = None
     until: Instant | None = None
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> Selection:
         """Return the filter as the inbox takes it."""
         told: dict[str, Any] = self.model_dump(exclude={"lane"})
-        return Wanted(**told, lane=Lane[self.lane.upper()] if self.lane else None)
+        return Selection(**told, lane=Lane[self.lane.upper()] if self.lane else None)
 
 
 class _One(Body):

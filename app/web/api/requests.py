@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from app.db.engine import transaction
 from app.models import RequestStatus, Scope, SenderRequest
 from app.privacy import sender_requests
-from app.privacy.sender_requests import RequestUnknown, Wanted
+from app.privacy.sender_requests import RequestFilter, RequestUnknown
 from app.reporting import serializers
 from app.security import audit
 from app.security.audit import Action
@@ -35,7 +35,7 @@ def list_requests() -> Response:
     asks = params.query(_RequestQuery)
     after = params.position(asks.cursor, int)
     status = None if asks.status is None else (RequestStatus[asks.status.upper()],)
-    wanted = Wanted(asks.source, status, auth.sources())
+    wanted = RequestFilter(asks.source, status, auth.sources())
     with transaction(receiver().resources.engine) as session:
         found = sender_requests.listed(
             session, wanted, after=None if after is None else after[0], limit=asks.limit + 1

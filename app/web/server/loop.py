@@ -24,7 +24,7 @@ _IDLE_S = 1.0
 Found = TypeVar("Found")
 
 
-class Event(Protocol):
+class LoopEvent(Protocol):
     """What is needed of a ``threading.Event``; one waits at a time."""
 
     def set(self) -> None:
@@ -44,7 +44,7 @@ class _Here(threading.local):
 _here = _Here()
 
 
-def event() -> Event:
+def event() -> LoopEvent:
     """Return an event that whoever asks can wait for: a thread, or a request of a loop."""
     return threading.Event() if _here.loop is None else _Event(_here.loop)
 

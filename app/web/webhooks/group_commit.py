@@ -32,7 +32,7 @@ class _Item:
 
     events: Sequence[NewEvent]
     until: float
-    awake: loop.Event = field(default_factory=loop.event)
+    awake: loop.LoopEvent = field(default_factory=loop.event)
     leads: bool = False
     """It is this request's turn to do the commit."""
     stored: Sequence[Stored] | None = None

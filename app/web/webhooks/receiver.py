@@ -16,7 +16,7 @@ from app.errors import FieldInvalid, SecretMissing, SignatureInvalid, SourceNotR
 from app.events.incoming import Incoming
 from app.inbox.mapper import Mapper
 from app.inbox.prepare import NewEvent
-from app.inbox.store import EntangledKeys, Kept, Stored, store
+from app.inbox.store import EntangledKeys, Stored, StoreResult, store
 from app.messaging.pointer import Dispatch, Pointer
 from app.observability import tracing
 from app.observability.process_metrics import RECEIVED
@@ -109,10 +109,10 @@ class Receiver:
         else:
             self.limits.admit(endpoint, events[0].decision.lane)
         stored = self._store(events) if events else ()
-        if any(one.kept is Kept.SOURCE_CHANGED for one in stored):
+        if any(one.kept is StoreResult.SOURCE_CHANGED for one in stored):
             events, batch = self._prepare(self.endpoints.fresh(endpoint.name), request)
             stored = self._store(events)
-        if any(one.kept is Kept.SOURCE_CHANGED for one in stored):
+        if any(one.kept is StoreResult.SOURCE_CHANGED for one in stored):
             raise Unavailable("the source is being changed")
         return Receipt(tuple(stored), batch)
 
@@ -131,10 +131,10 @@ class Receiver:
             raise FieldInvalid(event.schedule.notes[0])
         self.limits.admit(endpoint, event.decision.lane)
         (stored,) = self._store([event])
-        if stored.kept is Kept.SOURCE_CHANGED:
+        if stored.kept is StoreResult.SOURCE_CHANGED:
             fresh = self.endpoints.fresh(endpoint.name)
             (stored,) = self._store([replace(event, source_id=fresh.id, revision=fresh.revision)])
-        if stored.kept is Kept.SOURCE_CHANGED:
+        if stored.kept is StoreResult.SOURCE_CHANGED:
             raise Unavailable("the source is being changed")
         return stored
 
@@ -224,7 +224,7 @@ class Receiver:
         """Store events one by one, in one transaction all the same: a batch among them stays all or nothing."""
         with work(engine) as session, self._watchdog.watching(session.fileno(), until):
             stored = [store(session, [event])[0] for event in events]
-            if len({one.kept is Kept.SOURCE_CHANGED for one in stored}) > 1:
+            if len({one.kept is StoreResult.SOURCE_CHANGED for one in stored}) > 1:
                 raise Unavailable("a source is being changed")
             session.commit()
         return stored
@@ -232,6 +232,6 @@ class Receiver:
 
 def _result(asked: NewEvent, stored: Stored) -> str:
     """Return what the store made of an event, as the metric names it."""
-    if stored.kept is Kept.NEW and asked.raw is not None:
+    if stored.kept is StoreResult.NEW and asked.raw is not None:
         return "unmapped"
     return stored.kept.value.lower()

@@ -17,7 +17,7 @@ from app.db.engine import transaction
 from app.db.pipeline import statement
 from app.errors import SourceDisabled, SourceLeft, SourceUnknown, TiercelError, Unavailable
 from app.inbox import read
-from app.inbox.read import Pulse
+from app.inbox.read import LaneLiveness
 from app.models import Lane
 from app.priority.stored.live import LivePolicies
 from app.security.vault import Vault
@@ -40,7 +40,7 @@ class EndpointCache:
         self._vault = vault
         self._timeout_s = timeout_s
         self._by_name: dict[str, Endpoint] = {}
-        self._lanes: dict[Lane, Pulse] = {}
+        self._lanes: dict[Lane, LaneLiveness] = {}
         self._seen = datetime.fromtimestamp(0, UTC) + _OVERLAP
         self._taken: frozenset[tuple[int, datetime]] = frozenset()
         """The changes that were found by the last look back."""
@@ -59,11 +59,11 @@ class EndpointCache:
         endpoint = self._by_name.get(name)
         return endpoint if endpoint is not None and endpoint.takes_events else None
 
-    def lanes(self) -> dict[Lane, Pulse]:
+    def lanes(self) -> dict[Lane, LaneLiveness]:
         """Return the lanes as they were when last read; empty before the first time."""
         return self._lanes
 
-    def refresh(self) -> dict[Lane, Pulse]:
+    def refresh(self) -> dict[Lane, LaneLiveness]:
         """Read anew and return the lanes.
 
         Raises:

@@ -13,7 +13,7 @@ from flask import Blueprint, Response, request
 from werkzeug.exceptions import MethodNotAllowed
 
 from app.errors import ContentTypeUnsupported, Rejected
-from app.inbox.store import Kept, Stored
+from app.inbox.store import Stored, StoreResult
 from app.models import Outcome
 from app.sources.kinds import Request
 from app.sources.kinds.kind import Hello
@@ -86,9 +86,9 @@ def _view(stored: Stored) -> dict[str, str | None]:
 def _answer_batch(stored: Sequence[Stored], accepted_status: int) -> Response:
     kept = Counter(one.kept for one in stored)
     body = {
-        "accepted": kept[Kept.NEW],
-        "duplicates": kept[Kept.DUPLICATE],
-        "conflicts": kept[Kept.CONFLICT],
+        "accepted": kept[StoreResult.NEW],
+        "duplicates": kept[StoreResult.DUPLICATE],
+        "conflicts": kept[StoreResult.CONFLICT],
         "events": [{**_view(one), "kept": one.kept.value.lower()} for one in stored],
     }
     return Response(orjson.dumps(body), accepted_status, content_type="application/json")
@@ -96,8 +96,8 @@ def _answer_batch(stored: Sequence[Stored], accepted_status: int) -> Response:
 
 def answer_event(stored: Stored, accepted_status: int = 202) -> Response:
     """Return the answer to one event; one that is known already is 200, with X-Event-Status."""
-    status = accepted_status if stored.kept is Kept.NEW else 200
+    status = accepted_status if stored.kept is StoreResult.NEW else 200
     response = Response(orjson.dumps(_view(stored)), status, content_type="application/json")
-    if stored.kept is not Kept.NEW:
+    if stored.kept is not StoreResult.NEW:
         response.headers["X-Event-Status"] = stored.kept.value
     return response

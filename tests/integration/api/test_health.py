@@ -12,7 +12,7 @@ import pytest
 from kombu import Connection
 
 from app.coordination import heartbeat_file, liveness
-from app.coordination.heartbeat_file import Pulse
+from app.coordination.heartbeat_file import HeartbeatFile
 from app.coordination.liveness import SILENT_S, Judge
 from app.messaging.messages import queue_name
 from app.models import Lane
@@ -34,8 +34,8 @@ def sleeper(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[subproc
         process.kill()
 
 
-def silent(name: str, process: subprocess.Popen[bytes], ago_s: float = SILENT_S + 1) -> Pulse:
-    written = Pulse(name, pid=process.pid, at=time.monotonic() - ago_s)
+def silent(name: str, process: subprocess.Popen[bytes], ago_s: float = SILENT_S + 1) -> HeartbeatFile:
+    written = HeartbeatFile(name, pid=process.pid, at=time.monotonic() - ago_s)
     heartbeat_file.write(written)
     return written
 
@@ -67,7 +67,7 @@ def test_what_cannot_be_read_is_nobodys(sleeper: subprocess.Popen[bytes], tmp_pa
 
 def test_where_the_home_cannot_be_written_the_temporary_folder_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TIERCEL_HOME", "/nowhere/at/all")
-    heartbeat_file.write(Pulse("beat"))
+    heartbeat_file.write(HeartbeatFile("beat"))
     assert [one.pid for one in heartbeat_file.read("beat")] == [os.getpid()]
 
 

@@ -6,7 +6,7 @@ from flask import Flask
 from app.db.engine import transaction
 from app.models import Scope
 from app.security import idempotency
-from app.security.idempotency import Answer, Asked
+from app.security.idempotency import Asked, StoredAnswer
 from tests.support.admin_client import Desk
 from tests.support.factories import Inbox, whsec
 
@@ -61,9 +61,9 @@ def test_what_is_to_be_tried_again_is_forgotten_and_old_answers_go(inbox: Inbox)
         assert idempotency.begin(session, inbox.vault, asked) is None
         idempotency.drop(session, asked)
         assert idempotency.begin(session, inbox.vault, asked) is None
-        idempotency.keep(session, inbox.vault, asked, Answer(200, b"hush"))
+        idempotency.keep(session, inbox.vault, asked, StoredAnswer(200, b"hush"))
         kept = idempotency.begin(session, inbox.vault, asked)
-    assert kept == Answer(200, b"hush")
+    assert kept == StoredAnswer(200, b"hush")
     assert "hush" not in repr(kept)
     inbox.sql("UPDATE desk_request SET created_at = now() - interval '2 days'")
     with transaction(inbox.engine) as session:

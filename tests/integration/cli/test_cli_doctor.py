@@ -14,7 +14,7 @@ from kombu import Connection
 from sqlalchemy import Engine
 
 from app.cli import checks
-from app.cli.state import State
+from app.cli.state import SystemState
 from app.db.engine import transaction
 from app.messaging.messages import queue_name
 from app.messaging.publisher import Publisher
@@ -143,9 +143,10 @@ def test_queues_of_another_type_are_named(engine: Engine, settings: Settings, wo
 
 
 @pytest.mark.parametrize(
-    ("ahead_s", "state"), [(0.2, State.OK), (-5.0, State.WARNING), (61.0, State.WRONG), (-61.0, State.WRONG)]
+    ("ahead_s", "state"),
+    [(0.2, SystemState.OK), (-5.0, SystemState.WARNING), (61.0, SystemState.WRONG), (-61.0, SystemState.WRONG)],
 )
-def test_a_clock_that_is_off_is_a_warning_and_wrong_where_signatures_fail(ahead_s: float, state: State) -> None:
+def test_a_clock_that_is_off_is_a_warning_and_wrong_where_signatures_fail(ahead_s: float, state: SystemState) -> None:
     assert checks._clock(ahead_s).state is state
 
 

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, select
 from werkzeug.serving import make_server
 
 from app.cli import bodies
-from app.cli.bodies import Wanted
+from app.cli.bodies import Example
 from app.db.engine import transaction
 from app.errors import ConfigInvalid
 from app.models import Event
@@ -136,7 +136,7 @@ def test_standard_puts_the_example_where_the_options_look(receiver: str, engine:
 
 
 def test_elastic_paths_bodies_are_as_its_own() -> None:
-    wanted = Wanted("key", "currency.deleted", None, 1, 0.0, "the-secret", Config())
+    wanted = Example("key", "currency.deleted", None, 1, 0.0, "the-secret", Config())
     deleted = json.loads(bodies.body("elasticpath", wanted))
     assert deleted["payload"] == {"id": "example-1", "type": "currency"}
     assert deleted["configuration"]["secret_key"] == "the-secret"
@@ -261,7 +261,7 @@ def test_a_source_that_cannot_send_says_why(inbox: Inbox) -> None:
 
 
 def test_a_kind_without_a_maker_asks_for_the_whole_body() -> None:
-    wanted = Wanted("key", "price.updated", None, 1, 0.0, "secret", Config())
+    wanted = Example("key", "price.updated", None, 1, 0.0, "secret", Config())
     with pytest.raises(ConfigInvalid, match="--body"):
         bodies.body("carrier-pigeon", wanted)
 

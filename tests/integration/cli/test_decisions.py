@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from app.events.incoming import Incoming, Version
-from app.inbox.store import Kept, Stored
+from app.inbox.store import Stored, StoreResult
 from app.messaging.pointer import Pointer
 from app.models import Outcome, Status
 from app.resources import Resources
@@ -69,7 +69,7 @@ def in_conflict(inbox: Inbox, resources: Resources, second: Incoming | None = No
     first = incoming(version=NOW, data={"n": 1})
     stored = inbox.accept(first, received_at=float(NOW))[0]
     other = replace(second or incoming(version=NOW, data={"n": 2}), external_id=first.external_id)
-    assert inbox.accept(other, received_at=NOW + 1.0)[0].kept is Kept.CONFLICT
+    assert inbox.accept(other, received_at=NOW + 1.0)[0].kept is StoreResult.CONFLICT
     apply_all(resources, inbox)
     return stored, other
 

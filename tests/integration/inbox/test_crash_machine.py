@@ -25,7 +25,7 @@ from app.inbox import claim as inbox_claim
 from app.inbox import due, finish, replay
 from app.inbox.claim import Claim
 from app.inbox.finish import Ended
-from app.inbox.store import Kept
+from app.inbox.store import StoreResult
 from app.messaging.pointer import Pointer
 from app.models import Lane, Outcome, Status
 from app.resources import Resources
@@ -103,7 +103,7 @@ class Machine(RuleBasedStateMachine):
     def _store(self, event: Incoming) -> None:
         arrived_at = 2.0 if event.version is None and event.operation.name != "DELETE" else 3.0
         (stored,) = self.inbox.accept(event, received_at=arrived_at)
-        assert (stored.kept is Kept.NEW) == (event not in self.told)
+        assert (stored.kept is StoreResult.NEW) == (event not in self.told)
         self.told.append(event)
         fact = event.type == "order.paid"
         self.model.setdefault(stored.id, accepted(str(stored.id), event, Decimal(int(arrived_at)), fact=fact))

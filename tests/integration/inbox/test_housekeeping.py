@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from app.inbox.store import Kept
+from app.inbox.store import StoreResult
 from app.models import Status
 from app.resources import Resources
 from tasks.housekeeping import purge
@@ -24,10 +24,10 @@ def test_completed_events_go_and_their_keys_stay_until_theirs_is_over(inbox: Inb
     assert counts(resources) == {"events": 1}
     assert {row[0] for row in inbox.sql("SELECT id FROM event")} == set(ids[1:])
     (again,) = inbox.accept(old)
-    assert (again.kept, again.id, again.status) == (Kept.DUPLICATE, ids[0], Status.COMPLETED)
+    assert (again.kept, again.id, again.status) == (StoreResult.DUPLICATE, ids[0], Status.COMPLETED)
     inbox.sql("UPDATE event_key SET seen_at = now() - interval '91 days'")
     assert counts(resources) == {"keys": 1}
-    assert inbox.accept(old)[0].kept is Kept.NEW
+    assert inbox.accept(old)[0].kept is StoreResult.NEW
 
 
 def test_many_rows_go_in_batches(inbox: Inbox, resources: Resources) -> None:

@@ -24,7 +24,7 @@ from app.handlers.apply import apply
 from app.inbox import claim as inbox_claim
 from app.inbox import deadlines, due, finish
 from app.inbox.claim import Claim
-from app.inbox.reprioritise import Move, NotWaiting, Wanted, reprioritise, reprioritise_all
+from app.inbox.reprioritise import Move, NotWaiting, Selection, reprioritise, reprioritise_all
 from app.messaging.pointer import Pointer
 from app.models import Lane, Outcome, Status
 from app.resources import Resources
@@ -147,7 +147,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(lane=st.sampled_from(Lane), entity=ENTITIES)
     def reprioritise_many(self, lane: Lane, entity: int) -> None:
-        wanted = Wanted(entity_id=f"{self.model.run}-{entity}")
+        wanted = Selection(entity_id=f"{self.model.run}-{entity}")
         for _ in reprioritise_all(lambda: transaction(self.inbox.engine), wanted, Move(lane, by="the law"), 100):
             pass
         elsewhere = "SELECT 1 FROM event WHERE status = 0 AND entity_id = :entity AND lane <> :lane"

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from app.db.engine import transaction
 from app.dispatcher.loop import Dispatcher
 from app.errors import FieldInvalid
-from app.inbox.reprioritise import Move, NotWaiting, Wanted, reprioritise, reprioritise_all
+from app.inbox.reprioritise import Move, NotWaiting, Selection, reprioritise, reprioritise_all
 from app.messaging.pointer import Pointer
 from app.models import Lane, Outcome, Scope, Status
 from app.resources import Resources
@@ -27,7 +27,7 @@ HIGH = Move(Lane.HIGH, by="a test", why="the flash sale")
 
 def move_all(inbox: Inbox, move: Move = HIGH, most: int = 10**9, **filters: Any) -> int:
     moved = 0
-    for moved in reprioritise_all(lambda: transaction(inbox.engine), Wanted(**filters), move, most):  # noqa: B007
+    for moved in reprioritise_all(lambda: transaction(inbox.engine), Selection(**filters), move, most):  # noqa: B007
         pass
     return moved
 
@@ -122,7 +122,7 @@ def test_an_empty_filter_is_refused(inbox: Inbox) -> None:
 def test_thousands_move_in_batches_and_each_keeps_its_place(inbox: Inbox) -> None:
     inbox.sql("UPDATE lane SET open = false")
     inbox.accept(*(incoming("log.written", str(number)) for number in range(1_200)))
-    seen = list(reprioritise_all(lambda: transaction(inbox.engine), Wanted(source="shop"), HIGH, 10**9))
+    seen = list(reprioritise_all(lambda: transaction(inbox.engine), Selection(source="shop"), HIGH, 10**9))
     assert seen == [100, 1_100, 1_200]
     assert inbox.sql("SELECT DISTINCT lane, generation FROM event") == [(0, 1)]
     assert move_all(inbox, Move(Lane.LOW, by="a test"), most=700, source="shop") == 700

@@ -11,7 +11,7 @@ from app.db.engine import transaction
 from app.db.pipeline import work
 from app.errors import Permanent
 from app.events.incoming import Clock, Operation, Version
-from app.inbox.store import EntangledKeys, Kept, Stored, store
+from app.inbox.store import EntangledKeys, Stored, StoreResult, store
 from app.models import Lane, Outcome, Status
 from app.sources import configured
 from tests.support.factories import Inbox, incoming, whsec
@@ -19,7 +19,12 @@ from tests.support.factories import Inbox, incoming, whsec
 
 def test_a_new_event_waits_in_its_lane_and_may_be_published(inbox: Inbox) -> None:
     (stored,) = inbox.accept(incoming("price.updated"))
-    assert (stored.kept, stored.status, stored.lane, stored.publish) == (Kept.NEW, Status.PENDING, Lane.HIGH, True)
+    assert (stored.kept, stored.status, stored.lane, stored.publish) == (
+        StoreResult.NEW,
+        Status.PENDING,
+        Lane.HIGH,
+        True,
+    )
     assert inbox.event(stored.id).dispatched_at is not None
 
 
@@ -34,13 +39,15 @@ def test_the_same_key_with_the_same_body_is_a_duplicate_of_the_first(inbox: Inbo
     event = incoming()
     (first,) = inbox.accept(event)
     (again,) = inbox.accept(event)
-    assert (again.kept, again.id, again.lane) == (Kept.DUPLICATE, first.id, Lane.HIGH)
+    assert (again.kept, again.id, again.lane) == (StoreResult.DUPLICATE, first.id, Lane.HIGH)
 
 
 def test_copies_in_one_group_are_one_event(inbox: Inbox) -> None:
     event = incoming()
     kept = [stored.kept for stored in inbox.accept(event, event, incoming(), event)]
-    assert sorted(kept, key=str) == sorted([Kept.NEW, Kept.DUPLICATE, Kept.NEW, Kept.DUPLICATE], key=str)
+    assert sorted(kept, key=str) == sorted(
+        [StoreResult.NEW, StoreResult.DUPLICATE, StoreResult.NEW, StoreResult.DUPLICATE], key=str
+    )
     assert inbox.sql("SELECT count(*) FROM event") == [(2,)]
 
 
@@ -50,7 +57,7 @@ def test_the_same_key_with_another_body_is_a_conflict_that_is_kept(inbox: Inbox)
     other = replace(event, payload={**event.payload, "note": "another"})
     for _ in range(2):
         (conflict,) = inbox.accept(other)
-        assert (conflict.kept, conflict.id) == (Kept.CONFLICT, first.id)
+        assert (conflict.kept, conflict.id) == (StoreResult.CONFLICT, first.id)
     assert inbox.sql("SELECT event_id, payload LIKE '%another%' FROM event_conflict") == [(first.id, True)]
 
 
@@ -58,7 +65,7 @@ def test_delivery_fields_make_no_conflict(inbox: Inbox) -> None:
     event = replace(incoming(), delivery_fields=("attempt",))
     inbox.accept(replace(event, payload={**event.payload, "attempt": 1}))
     (again,) = inbox.accept(replace(event, payload={**event.payload, "attempt": 2}))
-    assert again.kept is Kept.DUPLICATE
+    assert again.kept is StoreResult.DUPLICATE
 
 
 def test_a_known_content_under_a_new_key_is_a_duplicate_and_so_is_its_key_from_then_on(inbox: Inbox) -> None:
@@ -66,9 +73,9 @@ def test_a_known_content_under_a_new_key_is_a_duplicate_and_so_is_its_key_from_t
     (first,) = inbox.accept(event)
     renamed = replace(event, external_id="msg_new", payload={**event.payload, "id": "new"})
     (again,) = inbox.accept(renamed)
-    assert (again.kept, again.id) == (Kept.DUPLICATE, first.id)
+    assert (again.kept, again.id) == (StoreResult.DUPLICATE, first.id)
     (third,) = inbox.accept(replace(renamed, content_key=None))
-    assert (third.kept, third.id) == (Kept.DUPLICATE, first.id)
+    assert (third.kept, third.id) == (StoreResult.DUPLICATE, first.id)
     assert inbox.sql("SELECT count(*) FROM event") == [(1,)]
 
 
@@ -77,7 +84,7 @@ def test_a_duplicate_is_known_when_its_event_has_been_purged(inbox: Inbox) -> No
     (first,) = inbox.accept(event)
     inbox.sql("DELETE FROM event")
     (again,) = inbox.accept(event)
-    assert (again.kept, again.id, again.status) == (Kept.DUPLICATE, first.id, Status.COMPLETED)
+    assert (again.kept, again.id, again.status) == (StoreResult.DUPLICATE, first.id, Status.COMPLETED)
 
 
 def test_two_sources_may_use_the_same_key(inbox: Inbox) -> None:
@@ -87,7 +94,7 @@ def test_two_sources_may_use_the_same_key(inbox: Inbox) -> None:
         other = configured.add(session, inbox.vault, "other", "standard", whsec(), {})
         session.refresh(other)
         (stored,) = store(session, [replace(inbox.prepared(event), source_id=other.id, revision=other.revision)])
-    assert stored.kept is Kept.NEW
+    assert stored.kept is StoreResult.NEW
 
 
 def test_an_event_verified_under_an_older_source_is_not_stored(inbox: Inbox) -> None:
@@ -96,7 +103,7 @@ def test_an_event_verified_under_an_older_source_is_not_stored(inbox: Inbox) -> 
         configured.rotate_secret(session, inbox.vault, "shop", whsec(), timedelta(0))
     with transaction(inbox.engine) as session:
         (stored,) = store(session, [prepared])
-    assert stored.kept is Kept.SOURCE_CHANGED
+    assert stored.kept is StoreResult.SOURCE_CHANGED
     assert inbox.sql("SELECT count(*) FROM event_key") == [(0,)]
 
 
@@ -151,7 +158,7 @@ def test_concurrent_groups_of_the_same_events_store_each_once(inbox: Inbox) -> N
     for thread in threads:
         thread.join()
     kept = [stored.kept for answer in answers for stored in answer]
-    assert (kept.count(Kept.NEW), kept.count(Kept.DUPLICATE)) == (30, 90)
+    assert (kept.count(StoreResult.NEW), kept.count(StoreResult.DUPLICATE)) == (30, 90)
     assert inbox.sql("SELECT count(*) FROM event") == [(30,)]
 
 
@@ -161,7 +168,7 @@ def test_a_commit_whose_answer_was_lost_is_known_when_it_is_tried_again(inbox: I
     for _ in range(2):
         with work(inbox.engine) as session:
             answers += store(session, [prepared])
-    assert [answer.kept for answer in answers] == [Kept.NEW, Kept.NEW]
+    assert [answer.kept for answer in answers] == [StoreResult.NEW, StoreResult.NEW]
     assert answers[1].publish
     assert inbox.sql("SELECT count(*) FROM event") == [(1,)]
 
@@ -170,8 +177,8 @@ def test_a_conflict_keeps_no_key_of_its_own_content(inbox: Inbox) -> None:
     first = replace(incoming(), external_id="one", content_key="first content")
     other = replace(incoming(data={"n": 2}), external_id="one", content_key="other content")
     inbox.accept(first)
-    assert inbox.accept(other)[0].kept is Kept.CONFLICT
-    assert inbox.accept(replace(other, external_id="two"))[0].kept is Kept.NEW
+    assert inbox.accept(other)[0].kept is StoreResult.CONFLICT
+    assert inbox.accept(replace(other, external_id="two"))[0].kept is StoreResult.NEW
 
 
 def test_events_of_one_group_that_need_each_others_keys_are_left_to_be_stored_singly(inbox: Inbox) -> None:
@@ -186,6 +193,6 @@ def test_events_of_one_group_that_need_each_others_keys_are_left_to_be_stored_si
     for event in (c, b, a):
         with work(inbox.engine) as session:
             answers += store(session, [event])
-    assert [answer.kept for answer in answers] == [Kept.NEW, Kept.DUPLICATE, Kept.CONFLICT]
+    assert [answer.kept for answer in answers] == [StoreResult.NEW, StoreResult.DUPLICATE, StoreResult.CONFLICT]
     named = inbox.sql("SELECT count(*) FROM event_key k LEFT JOIN event e ON e.id = k.event_id WHERE e.id IS NULL")
     assert named == [(0,)]

@@ -11,19 +11,19 @@ from app.models import PolicyState
 from app.priority import PolicyInvalid, shipped
 from app.priority.stored import versions
 from app.priority.stored.diff import diff
-from app.priority.stored.versions import NoCandidate, PolicyChanged, PolicyUnknown, Stored
+from app.priority.stored.versions import NoCandidate, PolicyChanged, PolicyUnknown, StoredPolicy
 from tests.support.factories import Inbox
 from tests.support.policies import document, policy, sending
 
 LOW, HIGH = policy(sending("price", "low")), policy(sending("price", "high"))
 
 
-def put(engine: Engine, wanted: object = LOW, expected: int | None = None) -> Stored:
+def put(engine: Engine, wanted: object = LOW, expected: int | None = None) -> StoredPolicy:
     with transaction(engine) as session:
         return versions.put(session, wanted, expected=expected, author="cli:me", note="why")  # type: ignore[arg-type]
 
 
-def live(engine: Engine) -> Stored:
+def live(engine: Engine) -> StoredPolicy:
     with transaction(engine) as session:
         return versions.live(session)
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import Permanent, Unavailable
 from app.inbox.prepare import NewEvent
-from app.inbox.store import Kept, Stored
+from app.inbox.store import Stored, StoreResult
 from app.models import Lane, Status
 from app.web.webhooks.db_watchdog import Watchdog
 from app.web.webhooks.group_commit import GroupCommit
@@ -37,7 +37,7 @@ class Store:
         if any(event.payload == "bad" for event in events):
             raise ValueError("a bad event")
         self.groups.append((threading.current_thread().name, len(events)))
-        return [Stored(Kept.NEW, event.id, Status.PENDING, None, Lane.HIGH) for event in events]
+        return [Stored(StoreResult.NEW, event.id, Status.PENDING, None, Lane.HIGH) for event in events]
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_requests_that_arrive_during_a_commit_share_the_next_and_one_of_them_lea
 ) -> None:
     sent = behind_one(store, commits, [event() for _ in range(6)])
     store.let.set()
-    assert sent.end() == [[Kept.NEW]] * 6
+    assert sent.end() == [[StoreResult.NEW]] * 6
     assert store.groups == [("group-commit", 1), ("request 0", 1), ("request 5", 5)]
 
 
@@ -114,7 +114,7 @@ def test_one_bad_event_harms_only_itself(store: Store, commits: GroupCommit, eve
     sent = behind_one(store, commits, [*(event() for _ in range(5)), bad])
     store.let.set()
     answers = sent.end()
-    assert answers.count([Kept.NEW]) == 5
+    assert answers.count([StoreResult.NEW]) == 5
     assert "a bad event" in str(next(answer for answer in answers if isinstance(answer, Permanent)))
 
 
@@ -125,7 +125,7 @@ def test_a_request_with_several_events_is_stored_whole_or_not_at_all(
     object.__setattr__(bad, "payload", "bad")
     with pytest.raises(Permanent, match="a bad event"):
         commits.store([event(), bad])
-    assert [stored.kept for stored in commits.store([event(), event()])] == [Kept.NEW] * 2
+    assert [stored.kept for stored in commits.store([event(), event()])] == [StoreResult.NEW] * 2
     assert [count for _, count in store.groups] == [2]
 
 
@@ -164,7 +164,7 @@ def test_a_connection_that_broke_is_tried_again_by_the_thread(
     wait_until(lambda: not commits._trusted)
     store.away = False
     (answer,) = sent.end()
-    assert answer == [Kept.NEW] or isinstance(answer, Unavailable)
+    assert answer == [StoreResult.NEW] or isinstance(answer, Unavailable)
     commits.store([event()])
 
 
@@ -172,7 +172,7 @@ def test_many_requests_at_once_all_end(commits: GroupCommit, event: Callable[[],
     sent = Sent(commits)
     for _ in range(300):
         sent.send(event())
-    assert sent.end() == [[Kept.NEW]] * 300
+    assert sent.end() == [[StoreResult.NEW]] * 300
 
 
 def test_after_the_end_nothing_is_taken(store: Store, event: Callable[[], NewEvent]) -> None:
@@ -185,7 +185,7 @@ def test_after_the_end_nothing_is_taken(store: Store, event: Callable[[], NewEve
         commits.store([event()])
     store.let.set()
     closing.join()
-    assert sent.end() == [[Kept.NEW]] * 4
+    assert sent.end() == [[StoreResult.NEW]] * 4
 
 
 def test_a_connection_that_doesn_t_answer_in_time_is_cut_and_no_other() -> None:

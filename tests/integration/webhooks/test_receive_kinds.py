@@ -20,7 +20,7 @@ from werkzeug.test import TestResponse
 
 from app.db.engine import transaction
 from app.errors import Unavailable
-from app.inbox.store import Kept
+from app.inbox.store import StoreResult
 from app.sources import configured
 from app.sources.kinds import KINDS
 from app.sources.kinds.kind import Outgoing
@@ -209,7 +209,7 @@ def test_events_that_need_each_others_keys_are_stored_one_by_one(flask_app: Flas
     ids = sorted((event.id for event in prepared), reverse=True)
     entangled = [replace(event, id=event_id) for event, event_id in zip(prepared, ids, strict=True)]
     stored = flask_app.extensions["receiver"]._store_group(inbox.engine, entangled, time.monotonic() + 20)
-    assert [one.kept for one in stored] == [Kept.NEW, Kept.DUPLICATE, Kept.CONFLICT]
+    assert [one.kept for one in stored] == [StoreResult.NEW, StoreResult.DUPLICATE, StoreResult.CONFLICT]
 
 
 def test_a_source_that_changes_while_they_are_stored_one_by_one_leaves_none(flask_app: Flask, inbox: Inbox) -> None:

@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from app.cli import bodies
-from app.cli.bodies import Wanted
+from app.cli.bodies import Example
 from app.db.engine import transaction
 from app.sources import configured
 from app.sources.kinds import KINDS, Request
@@ -81,7 +81,7 @@ def made(case: Case, secret: str | None = None, at: float | None = None) -> tupl
     config = kind.config.model_validate(case.config)
     type_ = bodies.MAKERS[case.kind].default_type
     used = SECRETS[case.kind] if secret is None else secret
-    body = bodies.body(case.kind, Wanted("key-1", type_, None, 1, now, used, config))
+    body = bodies.body(case.kind, Example("key-1", type_, None, 1, now, used, config))
     headers = kind.sign(Outgoing("key-1", type_, body, now), used, config)
     return {"content-type": "application/json", **headers}, body
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from app.coordination.entity_locks import EntityLocks, Held, Lock
+from app.coordination.entity_locks import EntityLocks, Lock, LockResult
 from config.settings import Settings
 
 
@@ -20,24 +20,24 @@ def locks(settings: Settings) -> Iterator[EntityLocks]:
 
 def test_a_held_entity_is_busy_until_it_is_released(locks: EntityLocks) -> None:
     held, lock = locks.acquire("1/price/a")
-    assert held is Held.LOCKED
-    assert locks.acquire("1/price/a") == (Held.BUSY, None)
-    assert locks.acquire("1/price/a", wait=False) == (Held.BUSY, None)
-    assert locks.acquire("1/price/b")[0] is Held.LOCKED
+    assert held is LockResult.LOCKED
+    assert locks.acquire("1/price/a") == (LockResult.BUSY, None)
+    assert locks.acquire("1/price/a", wait=False) == (LockResult.BUSY, None)
+    assert locks.acquire("1/price/b")[0] is LockResult.LOCKED
     locks.release(lock)
-    assert locks.acquire("1/price/a")[0] is Held.LOCKED
+    assert locks.acquire("1/price/a")[0] is LockResult.LOCKED
 
 
 def test_a_short_holder_is_waited_for(settings: Settings, locks: EntityLocks) -> None:
     patient = EntityLocks(settings.redis_url, ttl_s=10, wait_s=5)
     _, lock = locks.acquire("1/price/a")
-    taken: list[Held] = []
+    taken: list[LockResult] = []
     waiter = threading.Thread(target=lambda: taken.append(patient.acquire("1/price/a")[0]))
     waiter.start()
     locks.release(lock)
     waiter.join()
     patient.close()
-    assert taken == [Held.LOCKED]
+    assert taken == [LockResult.LOCKED]
 
 
 def test_a_lock_that_expired_is_not_released_for_its_next_holder(locks: EntityLocks) -> None:
@@ -45,14 +45,14 @@ def test_a_lock_that_expired_is_not_released_for_its_next_holder(locks: EntityLo
     locks._redis.delete("tiercel:entity:1/price/a")
     _, next_lock = locks.acquire("1/price/a")
     locks.release(lock)
-    assert locks.acquire("1/price/a") == (Held.BUSY, None)
+    assert locks.acquire("1/price/a") == (LockResult.BUSY, None)
     locks.release(next_lock)
 
 
 def test_without_redis_work_goes_on_and_redis_is_left_alone_for_a_while() -> None:
     gone = EntityLocks("redis://127.0.0.1:1/0", ttl_s=10, wait_s=0.02)
-    assert gone.acquire("1/price/a") == (Held.WITHOUT, None)
-    assert gone.acquire("1/price/a") == (Held.WITHOUT, None)
+    assert gone.acquire("1/price/a") == (LockResult.UNAVAILABLE, None)
+    assert gone.acquire("1/price/a") == (LockResult.UNAVAILABLE, None)
     with pytest.raises(redis.exceptions.ConnectionError):
         gone.ping()
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.orm import Session
 
-from app.coordination.entity_locks import Held
+from app.coordination.entity_locks import LockResult
 from app.db.engine import transaction
 from app.db.pipeline import work
 from app.errors import ClaimLost, Permanent
@@ -252,7 +252,7 @@ def test_a_busy_entity_parks_its_event_and_the_holder_dispatches_it_again(resour
     pointer = inbox.pointer(incoming())
     key = f"{inbox.source.id}/price/sku-1"
     held, lock = resources.locks.acquire(key)
-    assert held is Held.LOCKED
+    assert held is LockResult.LOCKED
     parked = run(resources, inbox, pointer)
     assert (parked.status, parked.attempts) == (Status.PENDING, 0)
     assert parked.parked_at is not None

@@ -9,7 +9,7 @@ import structlog
 from celery.exceptions import SoftTimeLimitExceeded
 from structlog.testing import capture_logs
 
-from app.coordination.entity_locks import Held
+from app.coordination.entity_locks import LockResult
 from app.db.pipeline import work
 from app.errors import ClaimLost
 from app.events.incoming import JsonObject
@@ -185,7 +185,7 @@ def test_what_was_claimed_before_runs_alone_and_only_that_counts(resources: Reso
 def test_a_busy_entity_is_parked_and_the_others_go_on(resources: Resources, inbox: Inbox) -> None:
     pointers = [inbox.pointer(incoming(entity_id=sku)) for sku in ("free", "busy", "too")]
     held, lock = resources.locks.acquire(f"{inbox.source.id}/price/busy")
-    assert held is Held.LOCKED
+    assert held is LockResult.LOCKED
     process(resources, pointers)
     assert ends(inbox, *pointers) == [Outcome.APPLIED, None, Outcome.APPLIED]
     assert inbox.event(pointers[1].event_id).parked_at is not None

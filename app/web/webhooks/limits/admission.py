@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 from app.db.pipeline import work
 from app.errors import TiercelError
 from app.inbox import shed
-from app.inbox.read import Pulse
+from app.inbox.read import LaneLiveness
 from app.models import Lane
 from app.observability.periodic import PeriodicThread
 from app.observability.process_metrics import COMMIT
@@ -46,7 +46,7 @@ _COMMIT_WEIGHT = 0.2
 class DoorLimits:
     """The limits of one receiver process; safe to share between threads."""
 
-    def __init__(self, settings: Settings, engine: Engine, lanes: Callable[[], Mapping[Lane, Pulse]]) -> None:
+    def __init__(self, settings: Settings, engine: Engine, lanes: Callable[[], Mapping[Lane, LaneLiveness]]) -> None:
         self._settings = settings
         self._engine = engine
         self._lanes = lanes

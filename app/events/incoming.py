@@ -1,4 +1,4 @@
-"""Owns the normal form of an event: what every source is turned into, and the total order of its versions."""
+"""Owns the normal form of an event: what every source is turned into."""
 
 import uuid
 from dataclasses import dataclass

@@ -17,8 +17,8 @@ from app.db.pipeline import Executor
 from app.events.canonical_json import dump, parse, resolve
 from app.events.incoming import Completeness, JsonValue, Operation, StoredEvent
 from app.handlers import handler_for, requests, writes
-from app.handlers.gate import Position, State, Verdict, judge
 from app.handlers.registry import NotedRows, NotProjectable, Row, Shop
+from app.handlers.version_gate import Position, State, Verdict, judge
 from app.models import Outcome
 
 _OUTCOMES = {

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from app.errors import FieldInvalid
 from app.events.incoming import JsonObject, JsonValue
-from app.events.version import instant
+from app.events.version_reading import instant
 from app.handlers.registry import NotProjectable
 
 Found = TypeVar("Found")

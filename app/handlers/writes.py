@@ -15,8 +15,8 @@ from app.db.pipeline import DEFERRED, Executor
 from app.db.recordset import packed
 from app.events.incoming import Completeness, JsonValue, Operation, StoredEvent
 from app.handlers import handler_for, projections
-from app.handlers.gate import State
 from app.handlers.registry import Row
+from app.handlers.version_gate import State
 from app.models import Entity, Fact, Lead, Owned
 
 Owner = tuple[int, str, str]

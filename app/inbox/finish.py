@@ -13,7 +13,7 @@ from app.db.recordset import packed
 from app.errors import ClaimLost
 from app.events.incoming import Completeness, Operation, StoredEvent
 from app.handlers.apply import Applied, Fenced
-from app.handlers.gate import Position, State
+from app.handlers.version_gate import Position, State
 from app.inbox.claim import Claim
 from app.inbox.deadlines import EXPIRED
 from app.models import Outcome, Status

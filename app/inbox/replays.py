@@ -61,7 +61,7 @@ _CONDITIONS = {
 _ENDED = f"""e.status IN ({Status.COMPLETED:d}, {Status.FAILED:d})
       AND e.outcome NOT IN ({Outcome.QUARANTINED:d}, {Outcome.UNMAPPED:d}) AND (e.state OR e.fact)"""
 _ENUMS = {"lane": Lane, "status": Status, "outcome": Outcome}
-# The gate of app.handlers.gate in SQL, for counting only: what is applied, the gate alone decides. Held together by
+# app.handlers.version_gate in SQL, for counting only: what is applied, the gate alone decides. Held together by
 # test_a_dry_run_judges_as_the_gate_does.
 _FORECAST = f"""
 WITH wanted AS (

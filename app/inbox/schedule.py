@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from app.errors import FieldInvalid
 from app.events.canonical_json import resolve
 from app.events.incoming import Incoming, JsonObject, JsonValue, Operation
-from app.events.version import instant
+from app.events.version_reading import instant
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_ID = 500

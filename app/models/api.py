@@ -79,9 +79,9 @@ class ApiRequest(Base):
     key_id: Mapped[int]
     """The API key that made it."""
     digest: Mapped[bytes] = mapped_column(LargeBinary)
-    """SHA-256 of the Idempotency-Key."""
+    """HMAC of the Idempotency-Key under the pepper."""
     fingerprint: Mapped[bytes] = mapped_column(LargeBinary)
-    """SHA-256 of method, path and body: the same key with another request is refused."""
+    """HMAC of path, query and body under the pepper: the same key with another request is refused."""
     created_at: Mapped[Instant] = mapped_column(server_default=func.now())
     status: Mapped[int | None] = mapped_column(SmallInteger)
     """None while it is under way."""

@@ -4,8 +4,8 @@ A policy is data (``policy``), the shipped one as well (``default``); it is comp
 for every event.
 """
 
-from app.priority.compiled import Compiled
 from app.priority.decision import Decision, Explanation
+from app.priority.lane_choice import Compiled
 from app.priority.policy import Policy, PolicyInvalid, read_policy
 from app.priority.shipped import shipped
 

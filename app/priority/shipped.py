@@ -2,8 +2,8 @@
 
 from functools import cache
 
-from app.priority.compiled import Compiled
 from app.priority.default import DOCUMENT
+from app.priority.lane_choice import Compiled
 from app.priority.policy import read_policy
 
 

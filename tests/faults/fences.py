@@ -139,14 +139,14 @@ FENCES: tuple[Fence, ...] = (
     ),
     Fence(
         "the version gate",
-        "app/handlers/gate.py",
+        "app/handlers/version_gate.py",
         "if offered.position < current.position:",
         "if False:",
         (*_in("unit/test_gate", "test_every_order_of_arrival_ends_in_the_same_state"), MACHINE),
     ),
     Fence(
         "a final tombstone",
-        "app/handlers/gate.py",
+        "app/handlers/version_gate.py",
         "if current.final and offered.data is not None:",
         "if False:",
         _in("integration/workers/test_process", "test_elastic_path_deleted_first"),

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.events.incoming import Operation
-from app.handlers.gate import Position, State, Verdict, judge
+from app.handlers.version_gate import Position, State, Verdict, judge
 
 
 def state(version: int = 1, operation: Operation = Operation.UPDATE, data: str | None = "{}", **more: object) -> State:

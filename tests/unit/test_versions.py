@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from app.errors import FieldInvalid
 from app.events.incoming import Clock
-from app.events.version import counter, instant
+from app.events.version_reading import counter, instant
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.decimals(allow_nan=False, allow_infinity=False) | st.text(),

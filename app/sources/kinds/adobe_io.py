@@ -20,7 +20,7 @@ from app.errors import (
     SignatureInvalid,
     SignatureMissing,
 )
-from app.events import version as versions
+from app.events import version_reading as versions
 from app.events.canonical_json import dump, parse_leniently, resolve
 from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
 from app.sources.kinds import adobe_events, bodies, catalogue, fields, ndjson

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from app.errors import ConfigInvalid, FieldInvalid
-from app.events import version as versions
+from app.events import version_reading as versions
 from app.events.canonical_json import resolve
 from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Version
 from app.sources.kinds import bodies, fields, names

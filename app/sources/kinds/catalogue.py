@@ -25,7 +25,7 @@ from functools import cache
 from importlib.resources import files
 
 from app.errors import FieldInvalid
-from app.events import version as versions
+from app.events import version_reading as versions
 from app.events.canonical_json import resolve, with_only
 from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
 from app.sources.kinds import fields

@@ -11,7 +11,7 @@ from decimal import Decimal
 from urllib.parse import unquote_to_bytes
 
 from app.errors import ConfigInvalid, FieldInvalid
-from app.events import version as versions
+from app.events import version_reading as versions
 from app.events.canonical_json import resolve
 from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
 from app.sources.kinds import cloudevents_http as http

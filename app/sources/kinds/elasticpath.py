@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.errors import BodyMalformed, ConfigInvalid, FieldInvalid
-from app.events import version as versions
+from app.events import version_reading as versions
 from app.events.canonical_json import digest, parse, resolve
 from app.events.incoming import Incoming, JsonObject, JsonValue, Operation, Version
 from app.sources.kinds import bodies, fields

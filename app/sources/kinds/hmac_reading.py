@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from app.errors import FieldInvalid
-from app.events import version
+from app.events import version_reading as version
 from app.events.canonical_json import resolve
 from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
 from app.sources.kinds import fields

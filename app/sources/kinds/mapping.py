@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from app.errors import FieldInvalid
-from app.events import version as versions
+from app.events import version_reading as versions
 from app.events.canonical_json import resolve, with_only
 from app.events.incoming import Completeness, Incoming, JsonObject, JsonValue, Operation, Version
 from app.sources.kinds import fields

@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Sequence
 
 from app.errors import ConfigInvalid, FieldInvalid, RecipientWrong
-from app.events import version
+from app.events import version_reading as version
 from app.events.canonical_json import digest
 from app.events.incoming import Incoming, Version
 from app.sources.kinds import bodies, fields, shopify_events, shopify_topics

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from app.errors import FieldInvalid
-from app.events import version as versions
+from app.events import version_reading as versions
 from app.events.canonical_json import resolve
 from app.events.incoming import Completeness, Incoming, JsonObject, Operation, Version
 from app.sources.kinds import fields, shopify_bodies

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from app.errors import ConfigInvalid, FieldInvalid
-from app.events import version as versions
+from app.events import version_reading as versions
 from app.events.canonical_json import resolve
 from app.events.incoming import Incoming, JsonObject, Version
 from app.sources.kinds import bodies, fields, ndjson

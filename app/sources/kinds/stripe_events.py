@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from app.errors import FieldInvalid
-from app.events import version as versions
+from app.events import version_reading as versions
 from app.events.canonical_json import resolve
 from app.events.incoming import Completeness, Incoming, JsonObject, Operation, Version
 from app.sources.kinds import fields

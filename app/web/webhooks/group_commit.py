@@ -1,8 +1,8 @@
 """Owns the group commit: requests that arrive while one commit runs share the next. No timer, so no added wait.
 
-One of the requests does the commit for all, in its own thread: each switch to another thread costs as much as the
-statement, and on a busy machine far more. While the database is in trouble a thread of its own does it instead, and
-no request waits longer than the time-out, whatever that thread waits for.
+One of the requests does the commit for all, where it runs itself (in the loop, mostly): each switch to another thread
+costs as much as the statement, and on a busy machine far more. While the database is in trouble a thread of its own
+does it instead, and no request waits longer than the time-out, whatever that thread waits for.
 """
 
 import threading
@@ -43,7 +43,7 @@ class _Item:
 
 
 class GroupCommit:
-    """Stores events for many request threads with one commit at a time."""
+    """Stores events for many requests with one commit at a time."""
 
     def __init__(self, store_group: StoreGroup, afterwards: Callable[[], None], *, timeout_s: float) -> None:
         self._store_group = store_group

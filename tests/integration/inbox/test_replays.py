@@ -19,7 +19,7 @@ from app.dispatcher.loop import Dispatcher
 from app.errors import FieldInvalid
 from app.events.canonical_json import dump, parse, resolve
 from app.events.incoming import Incoming, Operation
-from app.handlers.gate import Position, State, Verdict, judge
+from app.handlers.version_gate import Position, State, Verdict, judge
 from app.inbox import replays
 from app.inbox.read import EventFilter
 from app.inbox.replays import Forecast, ReplayDiffers

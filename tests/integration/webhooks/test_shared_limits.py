@@ -11,9 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from redis import Redis
 
-from app.web.webhooks.limits.leases import Leases
 from app.web.webhooks.limits.redis_buckets import SharedBuckets
 from app.web.webhooks.limits.token_bucket import Bucket, Grant, LocalBuckets
+from app.web.webhooks.limits.token_leases import Leases
 from config.settings import Settings
 from tests.support.freezing import frozen
 from tests.support.waiting import wait_until

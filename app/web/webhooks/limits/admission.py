@@ -22,7 +22,6 @@ from app.observability.periodic import PeriodicThread
 from app.observability.process_metrics import COMMIT
 from app.sources.configured import Endpoint
 from app.web.webhooks.limits import client_address, memory, pressure
-from app.web.webhooks.limits.leases import Leases
 from app.web.webhooks.limits.redis_buckets import SharedBuckets
 from app.web.webhooks.limits.refusals import (
     AbnormalUsageDetected,
@@ -31,6 +30,7 @@ from app.web.webhooks.limits.refusals import (
     TemporaryReducedCapacity,
 )
 from app.web.webhooks.limits.token_bucket import Bucket, LocalBuckets
+from app.web.webhooks.limits.token_leases import Leases
 from config.settings import Settings
 
 _LOG = structlog.get_logger()

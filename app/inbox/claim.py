@@ -116,7 +116,7 @@ def waiting(
     ids = [str(pointer.event_id) for pointer in pointers]
     also = {"lane": int(more.lane), "room": more.room, "lately_s": _LATELY_S}
     rows = session.execute(_WAITING, {"ids": ids, **also})
-    found = {Pointer(row[0], row[1]): Waiting(*row[2:]) for row in rows}
+    found = {Pointer(event_id, generation): Waiting(*rest) for event_id, generation, *rest in rows}
     own = [(pointer, found[pointer]) for pointer in pointers if pointer in found]
     named = {pointer.event_id for pointer in pointers}
     return own + [one for one in found.items() if one[0].event_id not in named]

@@ -2,11 +2,12 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Row, text
+from sqlalchemy import text
 
 from app.db.pipeline import Executor
 from app.inbox.wake import wake
@@ -132,8 +133,8 @@ def take_due(session: Executor, lane: Lane, quotas: Mapping[int, int]) -> dict[i
     """Take up to a quota of due events of each source in a lane, its most urgent first, each presumed published."""
     values = {"lane": int(lane), "sources": list(quotas), "quotas": list(quotas.values())}
     by_source: dict[int, list[Any]] = {source: [] for source in quotas}
-    for row in session.execute(_TAKE, values):
-        by_source[row[5]].append(row)
+    for event_id, generation, event_lane, priority, due_at, source_id, trace in session.execute(_TAKE, values):
+        by_source[source_id].append((event_id, generation, event_lane, priority, due_at, trace))
     return {source: _dispatches(rows) for source, rows in by_source.items()}
 
 
@@ -161,7 +162,7 @@ def take_lost(session: Executor, lane: Lane, older_than_s: float, room: int) -> 
 
 def expire_leases(session: Executor, max_attempts: int) -> Counter[Lane]:
     """Return the events whose worker vanished to the waiting ones; tell how many of each lane there were."""
-    return Counter(Lane(row[0]) for row in session.execute(_EXPIRED_LEASES, {"max_attempts": max_attempts}))
+    return Counter(Lane(lane) for (lane,) in session.execute(_EXPIRED_LEASES, {"max_attempts": max_attempts}))
 
 
 def unpublished(session: Executor, event_ids: Sequence[uuid.UUID]) -> None:
@@ -190,7 +191,12 @@ def finished_in(session: Executor, window_s: float) -> dict[Lane, int]:
     return {Lane(lane): count for lane, count in session.execute(_FINISHED, {"window_s": window_s})}
 
 
-def _dispatches(rows: Sequence[Row[Any]]) -> list[Dispatch]:
+def _dispatches(rows: Iterable[Any]) -> list[Dispatch]:
+    """Return rows of (id, generation, lane, priority, due time, trace) as dispatches."""
     # RETURNING keeps no order: the most urgent first again.
-    ordered = sorted(rows, key=lambda row: (-row[3], row[4]))
-    return [Dispatch(Pointer(row[0], row[1]), Lane(row[2]), row[3], row[-1]) for row in ordered]
+    found = [
+        (-priority, due_at, Dispatch(Pointer(event_id, generation), Lane(lane), priority, trace))
+        for event_id, generation, lane, priority, due_at, trace in rows
+    ]
+    found.sort(key=itemgetter(0, 1))
+    return [dispatch for _, _, dispatch in found]

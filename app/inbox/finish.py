@@ -152,8 +152,8 @@ def give_back(  # noqa: PLR0913  # each is a fact of the retry
 
 def tried(session: Executor, event_id: uuid.UUID) -> tuple[int, str]:
     """Return how many attempts an event has had, and its entity type: what decides on another."""
-    row = session.execute(_TRIED, {"id": event_id}).one()
-    return int(row[0]), str(row[1])
+    attempts, entity_type = session.execute(_TRIED, {"id": event_id}).one()
+    return int(attempts), str(entity_type)
 
 
 def give_back_untried(session: Executor, claimed: Claim) -> None:

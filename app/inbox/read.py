@@ -117,7 +117,8 @@ def event(session: Session, event_id: uuid.UUID) -> tuple[Event, str]:
     row = session.execute(statement).one_or_none()
     if row is None:
         raise EventUnknown
-    return row[0], row[1]
+    found, source = row
+    return found, source
 
 
 def headers(session: Session, event: Event) -> dict[str, Any] | None:
@@ -198,7 +199,7 @@ FROM lane ORDER BY lane
 
 def lanes(session: Session) -> list[LaneView]:
     """Return each lane as it is now, the most urgent first."""
-    return [LaneView(Lane(row[0]), *_numbers(row[1:])) for row in session.execute(_LANES)]
+    return [LaneView(Lane(lane), *_numbers(figures)) for lane, *figures in session.execute(_LANES)]
 
 
 def liveness(session: Executor) -> dict[Lane, LaneLiveness]:

@@ -71,7 +71,7 @@ def held(
     """
     given = as_json(wanted)
     values = {**given, "reason": reason, "after": after or _NONE, "limit": limit}
-    return [row[0] for row in session.execute(text(_HELD.format(where=where(given))), values)]
+    return list(session.scalars(text(_HELD.format(where=where(given))), values))
 
 
 def release(

@@ -164,7 +164,8 @@ def _become(session: Session, event: NewEvent, released: dict[str, Any]) -> Outc
     """Make a row the event that it was read as, or the duplicate of the one that has its key."""
     keys = {"source_id": event.source_id, "digests": list(event.keys), "id": event.id}
     session.execute(_TAKE_KEYS, {**keys, "fingerprint": event.fingerprint, "lane": int(event.decision.lane)})
-    if holders := {bytes(row[0]): row[1:] for row in session.execute(_HOLDERS, keys)}:
+    found = session.execute(_HOLDERS, keys)
+    if holders := {bytes(digest): (holder, fingerprint) for digest, holder, fingerprint in found}:
         holder, fingerprint = next(holders[key] for key in event.keys if key in holders)
         if event.keys[0] in holders and bytes(fingerprint) != event.fingerprint:
             raise StillUnmapped(_taken(holder))

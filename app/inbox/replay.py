@@ -38,12 +38,13 @@ def replay(session: Executor, event_id: uuid.UUID) -> None:
     row = session.execute(_STATE, {"id": event_id}).one_or_none()
     if row is None:
         raise EventUnknown
-    if Status(row[0]) in {Status.PENDING, Status.PROCESSING}:
+    status, ended_as, says_something = row
+    if Status(status) in {Status.PENDING, Status.PROCESSING}:
         raise NotReplayable
-    outcome = Outcome(row[1])
+    outcome = Outcome(ended_as)
     if outcome in HELD:
         raise NotReplayable(f"the event is {outcome.name.lower()}: release it instead")
-    if not row[2]:
+    if not says_something:
         raise NotReplayable("the event says nothing of its own: it was released as a duplicate, or is ignored")
     session.execute(_REPLAY, {"id": event_id, "was": outcome.name.lower()})
     wake(session)

@@ -141,7 +141,7 @@ def forecast(session: Session, wanted: EventFilter) -> Forecast:
     """
     given = as_json(wanted)
     statement = text(_FORECAST.format(ended=_ENDED, where=where(given)))
-    counts: dict[str, int] = {row[0]: row[1] for row in session.execute(statement, given)}
+    counts: dict[str, int] = {fate: count for fate, count in session.execute(statement, given)}  # noqa: C416  # of rows
     return Forecast(sum(counts.values()), **{state: counts.get(state, 0) for state in _FATES})
 
 

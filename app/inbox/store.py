@@ -134,7 +134,7 @@ def store(session: Executor, events: Sequence[NewEvent]) -> list[Stored]:
         "key_rows": packed([key for event in events for key in _keys(event)]),
         "rows": packed([row_of(event) for event in events]),
     }
-    direct = {row[0]: row[1] for row in session.execute(_STORE, rows)}
+    direct = {event_id: publish for event_id, publish in session.execute(_STORE, rows)}  # noqa: C416  # of rows
     raw.keep(session, [event for event in events if event.id in direct])
     known = _repeated(session, [event for event in events if event.id not in direct])
     return [
@@ -212,7 +212,8 @@ def _repeated(session: Executor, events: Sequence[NewEvent]) -> dict[uuid.UUID, 
         "digests": [event.keys[0] for event in plain],
         "fingerprints": [event.fingerprint for event in plain],
     }
-    return {row[0]: _duplicate(StoreResult.DUPLICATE, row[1:]) for row in session.execute(_FIND_REPEATED, values)}
+    found = session.execute(_FIND_REPEATED, values)
+    return {event_id: _duplicate(StoreResult.DUPLICATE, first) for event_id, *first in found}
 
 
 def _duplicate(kept: StoreResult, first: Sequence[Any]) -> Stored:
@@ -231,7 +232,7 @@ def _duplicate(kept: StoreResult, first: Sequence[Any]) -> Stored:
 
 def _first(session: Executor, event: NewEvent, unstored: set[uuid.UUID]) -> Stored:
     mine = {"own": event.id, "source_id": event.source_id}
-    own = [bytes(row[0]) for row in session.execute(_WON_KEYS, {**mine, "digests": list(event.keys)})]
+    own = [bytes(digest) for (digest,) in session.execute(_WON_KEYS, {**mine, "digests": list(event.keys)})]
     lost = [digest for digest in event.keys if digest not in own]
     if not lost:
         # It is the second try of a commit whose answer was lost.
@@ -239,18 +240,18 @@ def _first(session: Executor, event: NewEvent, unstored: set[uuid.UUID]) -> Stor
     found = session.execute(_FIND_FIRST, {"source_id": event.source_id, "digests": lost}).all()
     if not found:
         return Stored(StoreResult.SOURCE_CHANGED, event.id, Status.PENDING, None, event.decision.lane)
-    by_digest = {bytes(row[0]): row for row in found}
-    first = by_digest[next(digest for digest in event.keys if digest in by_digest)]
-    if first[1] in unstored:
+    by_digest = {bytes(digest): first for digest, *first in found}
+    first_id, fingerprint, *rest = by_digest[next(digest for digest in event.keys if digest in by_digest)]
+    if first_id in unstored:
         raise EntangledKeys
-    same = bytes(first[2]) == event.fingerprint or event.keys[0] not in by_digest
+    same = bytes(fingerprint) == event.fingerprint or event.keys[0] not in by_digest
     if same:
         # Known by its content under a new key, as may be: then the new key names the first one, too.
-        session.execute(_ALIAS, {**mine, "first": first[1], "digests": own})
+        session.execute(_ALIAS, {**mine, "first": first_id, "digests": own})
     else:
         # The key of a content must never lead to an event with another.
         session.execute(_DROP_KEYS, {**mine, "digests": own})
-        conflict = {"event_id": first[1], "fingerprint": event.fingerprint, "payload": event.payload}
+        conflict = {"event_id": first_id, "fingerprint": event.fingerprint, "payload": event.payload}
         normal = orjson.dumps(normal_form(event.incoming, event.decision)).decode()
         session.execute(_KEEP_CONFLICT, {**conflict, "received_at": event.received_at, "normal": normal})
-    return _duplicate(StoreResult.DUPLICATE if same else StoreResult.CONFLICT, (first[1], *first[3:7]))
+    return _duplicate(StoreResult.DUPLICATE if same else StoreResult.CONFLICT, (first_id, *rest))

@@ -88,17 +88,17 @@ def customer_keys(session: Executor, source_id: int, subject: dict[str, Any]) ->
     gid = f"gid://shopify/Customer/{customer}"
     found = [("customer", customer), ("customer", gid), ("customer_tags", gid), ("customer_tags", customer)]
     more = session.execute(_ABOUT, {"source_id": source_id, "types": list(_CONSENTS), "ids": [customer, gid]})
-    found += [(row[0], row[1]) for row in more]
+    found += [(entity_type, entity_id) for entity_type, entity_id in more]
     found += [("order", order) for order in subject.get("orders") or []]
     member = text("""
 SELECT entity_type, entity_id FROM entity
 WHERE source_id = :source_id AND entity_type = 'segment_membership' AND entity_id LIKE :ending
 """)
     values = {"source_id": source_id, "ending": f"%/{_like(gid)}"}
-    found += [(row[0], row[1]) for row in session.execute(member, values)]
+    found += [(entity_type, entity_id) for entity_type, entity_id in session.execute(member, values)]
     if subject.get("email"):
         values = {"source_id": source_id, "email": subject["email"]}
-        found += [(row[0], row[1]) for row in session.execute(_LEADS, values)]
+        found += [(entity_type, entity_id) for entity_type, entity_id in session.execute(_LEADS, values)]
     found += [(ENTITY_TYPE, str(event_id)) for event_id in _unmapped_about(session, source_id, subject)]
     return sorted(set(found))
 
@@ -131,7 +131,8 @@ def entities_of(
     """Return the entities that still have data, by type and id: at most ``limit``, those after a (type, id)."""
     after_type, after_id = after or ("", "")
     values = {**_values(source_id, keys), "after_type": after_type, "after_id": after_id, "limit": limit}
-    return [{"type": row[0], "id": row[1], "data": row[2]} for row in session.execute(_DATA, values)]
+    found = session.execute(_DATA, values)
+    return [{"type": entity_type, "id": entity_id, "data": data} for entity_type, entity_id, data in found]
 
 
 def events_of(
@@ -139,13 +140,14 @@ def events_of(
 ) -> list[dict[str, Any]]:
     """Return the events that still have a body, the oldest first: at most ``limit``, those after an id."""
     values = {**_values(source_id, keys), "after": after or _FIRST, "limit": limit}
-    return [{"id": str(row[0]), "type": row[1], "received_at": row[2]} for row in session.execute(_EVENTS, values)]
+    found = session.execute(_EVENTS, values)
+    return [{"id": str(event_id), "type": type_, "received_at": at} for event_id, type_, at in found]
 
 
 def entities(session: Executor, source_id: int, event_id: object, keys: Keys) -> dict[str, int]:
     """Erase entities, their typed rows, leads and events; return how many of each."""
     values = {**_values(source_id, keys), "event_id": event_id}
-    blanked = [row[0] for row in session.execute(_BLANK_EVENTS, values)]
+    blanked = [event_id for (event_id,) in session.execute(_BLANK_EVENTS, values)]
     session.execute(_CONFLICTS, {"ids": [str(one) for one in blanked]})
     session.execute(_DROP_UNMAPPED, {"ids": [entity_id for kind, entity_id in keys if kind == ENTITY_TYPE]})
     typed = sum(
@@ -163,7 +165,7 @@ def entities(session: Executor, source_id: int, event_id: object, keys: Keys) ->
 def some_of_source(session: Executor, source_id: int, event_id: object, until: object, batch: int) -> dict[str, int]:
     """Erase a batch of what a source sent until a time: events first, then rows; return how many of each."""
     values = {"source_id": source_id, "event_id": event_id, "until": until, "batch": batch}
-    blanked = [row[0] for row in session.execute(_BLANK_SOME, values)]
+    blanked = [event_id for (event_id,) in session.execute(_BLANK_SOME, values)]
     session.execute(_CONFLICTS, {"ids": [str(one) for one in blanked]})
     session.execute(_DROP_UNMAPPED, {"ids": [str(one) for one in blanked]})
     if blanked:

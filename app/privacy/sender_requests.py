@@ -53,7 +53,8 @@ def listed(
         statement = statement.where(SenderRequest.source_id.in_(wanted.source_ids))
     if after is not None:
         statement = statement.where(SenderRequest.id < after)
-    return [(row[0], row[1]) for row in session.execute(statement.order_by(SenderRequest.id.desc()).limit(limit))]
+    found = session.execute(statement.order_by(SenderRequest.id.desc()).limit(limit))
+    return [(request, source) for request, source in found]  # noqa: C416  # of rows
 
 
 def known(session: Session, request_id: int) -> SenderRequest:

@@ -113,5 +113,6 @@ def kpis(session: Session, window: Window, *, limit: int) -> Sequence[Kpis]:
 
 
 def _kpis(row: Sequence[Any]) -> Kpis:
-    figures: list[Any] = [None if value is None else round(float(value), 6) for value in row[4:]]
-    return Kpis(row[0], row[1], row[2], row[3], *figures)
+    source, campaign, events, ended, *measured = row
+    figures: list[Any] = [None if value is None else round(float(value), 6) for value in measured]
+    return Kpis(source, campaign, events, ended, *figures)

@@ -182,18 +182,20 @@ def add_work(session: Executor, done: Mapping[tuple[Lane, Step], int]) -> None:
 
 def ends(session: Executor) -> list[Ends]:
     """Return how many events of each source and lane ended in which way, ever."""
-    return [Ends(row[0], Lane(row[1]), Outcome(row[2]), row[3]) for row in session.execute(_ENDS)]
+    return [
+        Ends(source, Lane(lane), Outcome(outcome), count) for source, lane, outcome, count in session.execute(_ENDS)
+    ]
 
 
 def times(session: Executor) -> list[Times]:
     """Return the times of events, ever."""
     return [
-        Times(Measured(row[0]), Lane(row[1]), row[2], dict(zip(row[3], row[4], strict=True)), float(row[5]))
-        for row in session.execute(_TIMES)
+        Times(Measured(measured), Lane(lane), type_, dict(zip(buckets, counts, strict=True)), float(seconds))
+        for measured, lane, type_, buckets, counts, seconds in session.execute(_TIMES)
     ]
 
 
 def work_done(session: Executor) -> dict[tuple[Lane, Step], int]:
     """Return what the dispatchers have done, ever, by lane and step."""
     nothing = {(lane, step): 0 for lane in Lane for step in Step}
-    return nothing | {(Lane(row[0]), Step(row[1])): row[2] for row in session.execute(_WORK)}
+    return nothing | {(Lane(lane), Step(step)): count for lane, step, count in session.execute(_WORK)}

@@ -133,9 +133,8 @@ def source_names(session: Session, rows: Sequence[ApiKey]) -> dict[int, str]:
     wanted = {source_id for row in rows for source_id in row.source_ids or ()}
     if not wanted:
         return {}
-    return {
-        found[0]: found[1] for found in session.execute(select(Source.id, Source.name).where(Source.id.in_(wanted)))
-    }
+    found = session.execute(select(Source.id, Source.name).where(Source.id.in_(wanted)))
+    return {source_id: name for source_id, name in found}  # noqa: C416  # of rows
 
 
 def _make(

@@ -294,7 +294,7 @@ def seal_anew(session: Session, vault: Vault, source_id: int) -> int:
 
 def changes_since(session: Executor, since: datetime) -> frozenset[tuple[int, datetime]]:
     """Return which sources changed at or after ``since``, and when each last did."""
-    return frozenset((row[0], row[1]) for row in session.execute(_CHANGES, {"since": since}))
+    return frozenset((source_id, at) for source_id, at in session.execute(_CHANGES, {"since": since}))
 
 
 def changed_since(session: Session, vault: Vault, since: datetime) -> tuple[list[Endpoint], list[str], datetime]:

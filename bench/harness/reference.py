@@ -1,7 +1,8 @@
 """Owns the reference model: what any order of arrival, with any repetition, must end in.
 
 Written from the design's rules and not from ``app.handlers.version_gate``, so that one can be held against the other:
-it has no current state and judges nothing, it looks at all of an entity's events at once and picks the one that stands.
+it has no current state and judges nothing. It looks at all of an entity's events at once and picks the one that
+stands.
 """
 
 from collections.abc import Iterable

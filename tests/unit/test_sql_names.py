@@ -45,3 +45,14 @@ def test_a_bare_number_is_found() -> None:
     ]
     assert bare('text("status < 2")') == ["status < 2"]
     assert bare('text(f"SELECT 1 FROM event WHERE status = {Status.PENDING:d}")') == []
+
+
+def test_no_row_is_read_by_number() -> None:
+    pattern = re.compile(r"\brow\[-?\d")
+    found = [
+        f"{path.relative_to(ROOT)}: {match[0]}"
+        for folder in ("app", "tasks")
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for match in pattern.finditer(path.read_text())
+    ]
+    assert found == []

@@ -22,6 +22,7 @@ DELETE FROM event WHERE id IN (
     ORDER BY finished_at LIMIT :batch FOR UPDATE SKIP LOCKED)
 RETURNING id
 """)
+# Purges failed events and what hangs on them, a batch at a time.
 _PURGE_FAILED = text(f"""
 WITH gone AS (
     DELETE FROM event WHERE id IN (

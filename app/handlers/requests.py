@@ -17,6 +17,7 @@ from app.events.incoming import JsonObject, JsonValue, StoredEvent
 from app.models import RequestKind
 
 _LOG = structlog.get_logger()
+# Records what a sender asks, once for its event.
 _RECORD = text("""
 WITH made AS (
     INSERT INTO sender_request (event_id, source_id, kind, subject, received_at)

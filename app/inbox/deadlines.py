@@ -25,6 +25,7 @@ EXPIRED = f"""CASE WHEN event.expires_at <= clock_timestamp() THEN 'its expires_
 """Why an event is too late, or null: an expression over the row of ``event``."""
 
 _BATCH = 500
+# Ends what waited past its own expires_at, a batch at a time.
 _EXPIRE = text(f"""
 UPDATE event SET status = {Status.COMPLETED:d}, outcome = {Outcome.EXPIRED:d}, finished_at = clock_timestamp(),
     parked_at = NULL,
@@ -40,6 +41,7 @@ RETURNING id
 # dispatched_at stands behind coalesce: else the planner, whose figures are always old here, takes an index over the
 # whole backlog for almost empty.
 _UP = "CASE WHEN CAST(:step AS int) = 2 THEN greatest(lane - 1, 0) ELSE lane END"
+# Moves up what nears its deadline.
 _PROMOTE = f"""
 UPDATE event SET promoted = CAST(:step AS int), priority = 9, lane = {_UP},
        history = history || jsonb_build_array(jsonb_build_object(

@@ -81,6 +81,7 @@ UPDATE event SET status = {Status.COMPLETED:d}, outcome = ended.outcome, finishe
 FROM ended WHERE event.id = ANY(ARRAY(SELECT id FROM ended)) AND event.id = ended.id AND claim_token = :token
 """)
 _TRIED = text("SELECT attempts, entity_type FROM event WHERE id = :id")
+# Gives a claimed event back to wait for its next attempt.
 _RETURN = text(f"""
 UPDATE event SET status = {Status.PENDING:d}, claim_token = NULL, lease_until = NULL, dispatched_at = NULL,
     dispatches = 0,

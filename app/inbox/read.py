@@ -164,6 +164,7 @@ def entity(session: Session, source: str, entity_type: str, entity_id: str) -> E
     return found
 
 
+# Shows each lane as it is now: what waits, what runs, how fast, and what was refused.
 _LANES = text(f"""
 WITH waiting AS (
     SELECT lane, count(*) FILTER (WHERE due_at <= now()) AS due, count(*) FILTER (WHERE due_at > now()) AS scheduled,

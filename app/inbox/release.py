@@ -51,6 +51,7 @@ FROM (SELECT :trust OR (error = :disabled AND version <= extract(epoch FROM rece
       FROM event WHERE id = :id) t
 WHERE id = :id
 """)
+# Finds the held events that match a filter, in order of arrival.
 _HELD = f"""
 SELECT e.id FROM event e
 WHERE e.status = {Status.FAILED:d} AND e.outcome IN ({", ".join(str(int(one)) for one in sorted(HELD))}) AND {{where}}

@@ -67,6 +67,7 @@ _COLUMNS = {
     "outcome": "smallint",
     "error": "text",
 }
+# Makes the row of an unmapped event the event that it was read as.
 _BECOME = text(f"""
 UPDATE event SET {", ".join(f"{name} = x.{name}" for name in _COLUMNS)},
        status = CASE WHEN x.outcome IS NULL THEN {Status.PENDING:d} ELSE {Status.FAILED:d} END,

@@ -16,6 +16,7 @@ class NotReplayable(Rejected):
 
 
 _STATE = text("SELECT status, outcome, state OR fact FROM event WHERE id = :id FOR UPDATE")
+# Makes one ended event wait again, with how it ended in its history.
 _REPLAY = text(f"""
 UPDATE event SET status = {Status.PENDING:d}, outcome = NULL, error = NULL, attempts = 0, dispatches = 0,
     dispatched_at = NULL,

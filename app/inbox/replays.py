@@ -124,6 +124,7 @@ SELECT (SELECT count(*) FROM released) AS released, (SELECT count(*) FROM wanted
        (SELECT count(*) FROM looked) AS looked, r.received_at, r.id
 FROM (VALUES (1)) one LEFT JOIN reached r ON true
 """
+# Notes how far a replay has come, so that another process can go on there.
 _ADVANCE = text(f"""
 UPDATE replay SET replayed = replayed + :released, position_at = coalesce(:at, position_at),
        position_id = coalesce(CAST(:position AS uuid), position_id),

@@ -71,6 +71,7 @@ class Move:
     """In-queue priority, 0 to 9; None keeps each event's own."""
 
 
+# Moves waiting events to another lane or priority; a new generation makes their pointers void.
 _MOVE = text(f"""
 UPDATE event SET lane = :lane, priority = coalesce(:priority, priority), generation = generation + 1,
        dispatched_at = NULL, dispatches = 0, parked_at = NULL,

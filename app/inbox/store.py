@@ -98,6 +98,7 @@ FROM event_key k LEFT JOIN event e ON e.id = k.event_id
 WHERE k.source_id = :source_id AND k.digest = ANY(CAST(:digests AS bytea[]))
 """)
 
+# Finds the first events of plain duplicates, many at once.
 _FIND_REPEATED = text("""
 SELECT x.id, k.event_id, k.lane AS key_lane, e.status, e.outcome, e.lane
 FROM unnest(CAST(:ids AS uuid[]), CAST(:source_ids AS int[]), CAST(:digests AS bytea[]),

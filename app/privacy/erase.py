@@ -29,6 +29,7 @@ _ABOUT = text("""
 SELECT entity_type, entity_id FROM entity
 WHERE source_id = :source_id AND entity_type = ANY(CAST(:types AS text[])) AND entity_id = ANY(CAST(:ids AS text[]))
 """)
+# Leaves a final tombstone of each erased entity, also of one that has not come yet.
 _TOMBSTONES = text(f"""
 INSERT INTO entity AS e (source_id, entity_type, entity_id, version, version_text, sequence, operation, fingerprint,
                          final, data, event_id, applied_at)
@@ -53,6 +54,7 @@ _READ_AT_ONCE = 200
 _CONFLICTS = text("DELETE FROM event_conflict WHERE event_id = ANY(CAST(:ids AS uuid[]))")
 _DROP_LEADS = text(f"DELETE FROM lead WHERE {_MINE} RETURNING 1")
 _BLANK_ENTITY = text("UPDATE entity SET data = NULL WHERE event_id = :event_id AND data IS NOT NULL")
+# Erases the bodies of a batch of a source's events; what still waits ends as expired.
 _BLANK_SOME = text(f"""
 UPDATE event SET payload = '{{}}', data_pointer = '', error = NULL,
        status = CASE WHEN status = {Status.PENDING:d} THEN {Status.COMPLETED:d} ELSE status END,

@@ -48,6 +48,7 @@ class Kpis:
     uptime: float | None
 
 
+# The figures of the time asked for, in all, by source and by campaign.
 _KPIS = text(f"""
 WITH found AS (
     SELECT e.source_id, e.campaign, e.received_at, e.outcome, e.finished_at,

@@ -123,6 +123,7 @@ UPDATE tally_mark SET since = CAST(:next_since AS timestamptz),
 WHERE id = 1
 RETURNING (SELECT json_agg(json_build_array(trace, id, outcome)) FROM fresh WHERE trace IS NOT NULL)
 """)
+# Adds what the dispatcher has done since it last said so.
 _ADD_WORK = text("""
 INSERT INTO tally_work (lane, step, count)
 SELECT w.lane, w.step, w.count

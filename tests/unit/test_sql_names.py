@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+_LONG = 6
 _BARE = re.compile(
     r"\b(?:status|outcome|operation|state|lane)\b(?: AS int\))? *(?:=|<>|<=?|>=?|(?:NOT )?IN \() *\d"
     r"|\bTHEN \d+ ELSE (?:\d+|status|outcome|state) END"
@@ -56,3 +57,19 @@ def test_no_row_is_read_by_number() -> None:
         for match in pattern.finditer(path.read_text())
     ]
     assert found == []
+
+
+def test_each_long_statement_says_what_it_is_for() -> None:
+    silent = []
+    for path in sorted([*(ROOT / "app").rglob("*.py"), *(ROOT / "tasks").rglob("*.py")]):
+        lines = path.read_text().splitlines()
+        for node in ast.parse("\n".join(lines)).body:
+            if not isinstance(node, ast.Assign) or (node.end_lineno or 0) - node.lineno < _LONG:
+                continue
+            written = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+            if not re.search(r"\b(?:SELECT|UPDATE|INSERT|DELETE)\b", written):
+                continue
+            after = lines[node.end_lineno or 0] if (node.end_lineno or 0) < len(lines) else ""
+            if not lines[node.lineno - 2].startswith("#") and not after.startswith('"""'):
+                silent.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert silent == []

@@ -37,6 +37,7 @@ _FIRST = text("""
 SELECT received_at FROM event WHERE received_at >= :since AND received_at < :until
 ORDER BY received_at DESC, id DESC OFFSET :most LIMIT 1
 """)
+# Reads the next bite of history in order of arrival.
 _NEXT = text(f"""
 SELECT e.received_at, e.id, s.name, s.kind, e.type, e.entity_type, e.entity_id, e.operation, e.payload, e.data_pointer,
        e.lane, e.priority, e.claimed_at, e.finished_at

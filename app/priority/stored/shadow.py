@@ -20,6 +20,7 @@ PER_SECOND = 200
 Cell = tuple[int, int, Lane, Lane, str]
 """(the candidate's version, the live one's, the live lane, the candidate's lane, the candidate's rule)."""
 
+# Adds up where the candidate would have decided otherwise.
 _ADD = text("""
 INSERT INTO priority_shadow AS s (version, against, live_lane, candidate_lane, rule, events)
 SELECT * FROM unnest(CAST(:version AS int[]), CAST(:against AS int[]), CAST(:live_lane AS smallint[]),

@@ -368,20 +368,21 @@ def test_erasing_a_customer_finds_unmapped_bodies_by_id_and_email(client: FlaskC
     add(inbox, "poll", "hmac")
     for number, body in enumerate(
         (
-            "mail Eva.Horn@Example.com now",
+            "mail Jürgen.Horn@Example.com now",
             "customer: 7312345678901",
-            "<email>eva.horn%40example.com</email>",
+            "<email>j%C3%BCrgen.horn%40example.com</email>",
+            "form: " + json.dumps({"email": "jürgen.horn@example.com"}),
             "73123456789012",
         )
     ):
         assert post(client, "poll", "hmac", body.encode(), f"k-{number}").status_code == 202
-    subject = {"customer_id": "7312345678901", "email": "eva.horn@example.com", "orders": []}
+    subject = {"customer_id": "7312345678901", "email": "jürgen.horn@example.com", "orders": []}
     ((source_id,),) = inbox.sql("SELECT id FROM source WHERE name = 'poll'")
     with transaction(inbox.engine) as session:
         keys = erase.customer_keys(session, source_id, subject)
-        assert len(erase.events_of(session, source_id, keys)) == 3
+        assert len(erase.events_of(session, source_id, keys)) == 4
         done = erase.entities(session, source_id, uuid.uuid4(), keys)
-    assert done["events"] == 3
+    assert done["events"] == 4
     assert inbox.sql("SELECT count(*) FROM unmapped") == [(1,)]
     assert inbox.sql("SELECT count(*) FROM event WHERE payload <> '{}'") == [(1,)]
 

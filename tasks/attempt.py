@@ -18,7 +18,7 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from app.db.pipeline import statement, work
+from app.db.pipeline import autocommit, pipelined_transaction
 from app.errors import Busy, ClaimLost, TiercelError, Transient, Unavailable
 from app.handlers import HANDLERS, handler_for
 from app.handlers.apply import Applied, Fenced, apply
@@ -67,7 +67,7 @@ def attempt(resources: Resources, claimed: Claim) -> bool:
     except Busy as error:
         ATTEMPTS.add("busy")
         tracing.ended((event_id,), "busy", error="Busy")
-        with work(resources.engine) as session:
+        with pipelined_transaction(resources.engine) as session:
             finish.give_back(session, event_id, claimed.token, wait_s=_BUSY_WAIT_S, refund=True, error=str(error))
             wake(session)
     except _Exhausted as error:
@@ -104,14 +104,14 @@ def attempt_batch(resources: Resources, claimed: Claim) -> None:
         count = len(claimed.event_ids)
         _LOG.info("a batch is tried one by one", action="batch_split", count=count, error=repr(error))
         for event_id in claimed.event_ids:
-            with statement(resources.engine) as session:
+            with autocommit(resources.engine) as session:
                 alone = inbox.count_attempt(session, event_id, claimed.token)
             if alone is not None:
                 with structlog.contextvars.bound_contextvars(event_id=str(event_id)), tracing.work():
                     attempt(resources, alone)
         return
     if left:
-        with work(resources.engine) as session:
+        with pipelined_transaction(resources.engine) as session:
             finish.give_back_untried(session, replace(claimed, event_ids=left))
             wake(session)
 
@@ -152,7 +152,7 @@ def _policy(resources: Resources, entity_type: str) -> RetryPolicy:
 
 def _apply_once(resources: Resources, claimed: Claim, within_s: float | None) -> tuple[uuid.UUID, ...]:
     """Apply claimed events in one transaction; return those that it didn't come to in time."""
-    with work(resources.engine) as session:
+    with pipelined_transaction(resources.engine) as session:
         with tracing.step("claim"):
             inbox.claim(session, claimed, resources.settings.lease_s)
             fenced = finish.fence(session, claimed)
@@ -191,7 +191,7 @@ def _expired(why: str) -> Applied:
 
 def _failed(resources: Resources, claimed: Claim, error: Exception) -> None:
     (event_id,) = claimed.event_ids
-    with statement(resources.engine) as session:
+    with autocommit(resources.engine) as session:
         attempts, entity_type = finish.tried(session, event_id)
     decision = _policy(resources, entity_type).decide(error, attempts)
     result = "dead" if isinstance(decision, Dead) else "retry"
@@ -210,7 +210,7 @@ def _failed(resources: Resources, claimed: Claim, error: Exception) -> None:
         "error": str(error)[:500],
     }
     _LOG.warning("event will be retried", action="event_retry", **note)
-    with work(resources.engine) as session:
+    with pipelined_transaction(resources.engine) as session:
         finish.give_back(
             session, event_id, claimed.token, wait_s=decision.wait_s, error=str(error)[:1000], notes=[note]
         )
@@ -221,5 +221,5 @@ def _end(
     resources: Resources, claimed: Claim, outcome: Outcome, error: str, notes: Sequence[dict[str, Any]] = ()
 ) -> None:
     (event_id,) = claimed.event_ids
-    with statement(resources.engine) as session:
+    with autocommit(resources.engine) as session:
         finish.finish(session, event_id, claimed.token, outcome, error=error, notes=notes)

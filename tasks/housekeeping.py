@@ -4,7 +4,7 @@ import time
 
 from sqlalchemy import TextClause, text
 
-from app.db.pipeline import ASYNC_COMMIT, work
+from app.db.pipeline import ASYNC_COMMIT, pipelined_transaction
 from app.models import Status
 from app.resources import Resources
 from config.settings import Settings
@@ -76,7 +76,7 @@ def purge(resources: Resources) -> dict[str, int]:
 def _purge(resources: Resources, statement: TextClause, days: int) -> int:
     purged = 0
     for _ in range(_BATCHES):
-        with work(resources.engine) as session:
+        with pipelined_transaction(resources.engine) as session:
             # A server that crashes forgets it, and the next run does it again.
             found = session.execute(statement, {"days": days, "batch": _BATCH}, execution_options=ASYNC_COMMIT)
         purged += len(found.all())

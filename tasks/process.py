@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 import structlog
 
 from app.coordination.entity_locks import LockResult
-from app.db.pipeline import statement, work
+from app.db.pipeline import autocommit, pipelined_transaction
 from app.errors import TiercelError
 from app.inbox import claim as inbox
 from app.inbox import due
@@ -75,7 +75,7 @@ def _left_to_dispatcher(error: TiercelError) -> None:
 
 
 def _waiting(resources: Resources, pointers: Sequence[Pointer], more: ExtraWork) -> list[_Found]:
-    with statement(resources.engine) as session:
+    with autocommit(resources.engine) as session:
         return inbox.waiting(session, pointers, more)
 
 
@@ -114,7 +114,7 @@ def _alone(resources: Resources, pointer: Pointer, event: Waiting) -> None:
         state, lock = resources.locks.acquire(event.entity_key)
     if state is LockResult.BUSY:
         # Parked before the second try: either this try gets the lock, or its holder is told so at its release.
-        with statement(resources.engine) as session:
+        with autocommit(resources.engine) as session:
             inbox.park(session, pointer)
         resources.locks.mark_parked(event.entity_key)
         state, lock = resources.locks.acquire(event.entity_key, wait=False)
@@ -132,14 +132,14 @@ def _alone(resources: Resources, pointer: Pointer, event: Waiting) -> None:
 def _spent(resources: Resources, pointers: Sequence[Pointer]) -> None:
     """Let what a pointer named be dispatched again, since another event was claimed for it."""
     if pointers:
-        with work(resources.engine) as session:
+        with pipelined_transaction(resources.engine) as session:
             inbox.pointers_spent(session, pointers)
 
 
 def _dispatch_parked(resources: Resources, event: Waiting) -> None:
-    with statement(resources.engine) as session:
+    with autocommit(resources.engine) as session:
         parked = inbox.unpark(session, event)
     unpublished = resources.publisher.publish(parked) if parked else []
     if unpublished:
-        with work(resources.engine) as session:
+        with pipelined_transaction(resources.engine) as session:
             due.unpublished(session, [dispatch.pointer.event_id for dispatch in unpublished])

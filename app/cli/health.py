@@ -11,7 +11,7 @@ from app.cli.connect import opened, read_settings
 from app.cli.groups import Group
 from app.coordination import heartbeat_file, liveness
 from app.coordination.heartbeat_file import HeartbeatFile
-from app.coordination.liveness import Judge
+from app.coordination.liveness import LivenessCheck
 from app.messaging.messages import queue_name
 from app.messaging.publisher import Publisher
 from app.models import Lane
@@ -39,7 +39,7 @@ def worker(lane: str, watch: float, end: bool) -> None:
     While the broker is away it says nothing against them.
     """
     settings, wanted = read_settings(), Lane[lane.upper()]
-    judge, until, wrong = Judge(), time.monotonic() + watch, {}
+    judge, until, wrong = LivenessCheck(), time.monotonic() + watch, {}
     with Publisher(settings.broker_url, settings.broker_queue_type) as publisher:
         while True:
             queues = liveness.ready(publisher)
@@ -73,7 +73,9 @@ def _look_at(name: str, settings: Settings, *, end: bool) -> None:
     pulses = heartbeat_file.read(name)
     now = time.monotonic()
     # One look only: what it remembers from before is that the database answered all the time.
-    found = [(one, Judge(_reachable_since=one.at).looper(one, reachable=reachable, now=now)) for one in pulses]
+    found = [
+        (one, LivenessCheck(_reachable_since=one.at).check_loop(one, reachable=reachable, now=now)) for one in pulses
+    ]
     _say(name, bool(pulses), [(one, reason) for one, reason in found if reason], end=end)
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.db.engine import database_errors
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.errors import TiercelError, Unavailable
 from app.observability.periodic import PeriodicThread
 
@@ -145,5 +145,5 @@ class Heartbeat:
         if self._silent_s > self._within_s:
             return
         # A database that is away sees no leader at all: its sessions are gone with it.
-        with suppress(TiercelError), work(self._engine) as session:
+        with suppress(TiercelError), pipelined_transaction(self._engine) as session:
             session.execute(_SEEN, {"role": self._role.name})

@@ -12,7 +12,7 @@ from kombu.exceptions import KombuError
 from sqlalchemy import Engine, text
 
 from app.coordination.heartbeat_file import HeartbeatFile
-from app.db.pipeline import statement
+from app.db.pipeline import autocommit
 from app.errors import TiercelError
 from app.messaging.publisher import Publisher
 from app.models import Lane
@@ -28,7 +28,7 @@ HELD_S = 75.0
 
 
 @dataclass(slots=True)
-class Judge:
+class LivenessCheck:
     """Looks again and again, and remembers since when what it saw has been so."""
 
     _working: dict[int, tuple[int, float]] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class Judge:
             return f"{waiting} messages wait, and it has taken none for {now - since:.0f} s"
         return None
 
-    def looper(self, pulse: HeartbeatFile, *, reachable: bool, now: float) -> str | None:
+    def check_loop(self, pulse: HeartbeatFile, *, reachable: bool, now: float) -> str | None:
         """Return what is wrong with a dispatcher or beat, or None; ``reachable`` says whether the database answers."""
         self._look(now)
         if not reachable:
@@ -95,7 +95,7 @@ def ready(publisher: Publisher) -> Mapping[Lane, int] | None:
 def answers(engine: Engine) -> bool:
     """Tell whether the database answers."""
     try:
-        with statement(engine) as session:
+        with autocommit(engine) as session:
             session.execute(text("SELECT 1"))
     except TiercelError:
         return False

@@ -169,7 +169,7 @@ Executor = Session | PipelinedConnection
 
 
 @contextmanager
-def work(engine: Engine) -> Iterator[PipelinedConnection]:
+def pipelined_transaction(engine: Engine) -> Iterator[PipelinedConnection]:
     """Open a bare connection in one transaction: commit at the end, roll back on any error, in our error tree.
 
     Raises:
@@ -181,7 +181,7 @@ def work(engine: Engine) -> Iterator[PipelinedConnection]:
 
 
 @contextmanager
-def statement(engine: Engine) -> Iterator[PipelinedConnection]:
+def autocommit(engine: Engine) -> Iterator[PipelinedConnection]:
     """Open a bare connection on which each statement is a transaction of its own: no BEGIN, no COMMIT to wait for.
 
     Raises:

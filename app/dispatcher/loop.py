@@ -24,7 +24,7 @@ from app.coordination import heartbeat_file
 from app.coordination.heartbeat_file import HeartbeatFile
 from app.coordination.leader_election import POLL_S, Heartbeat, Role, Standby
 from app.db.engine import database_errors
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.dispatcher.lane_share import LaneShare
 from app.dispatcher.refill import Refill
 from app.errors import Busy, TiercelError, Unavailable
@@ -106,7 +106,7 @@ class Dispatcher:
             self._count()
             self._tally()
             process_metrics.sample(self.resources.connections)
-        with work(self.resources.engine) as session:
+        with pipelined_transaction(self.resources.engine) as session:
             expired = due.expire_leases(session, settings.max_attempts)
             if beats:
                 deadlines.expire(session)
@@ -120,7 +120,7 @@ class Dispatcher:
             return _BUSY_STEP_S if self._broker_up else settings.dispatch_interval_s
         if self._broker_up and self._may_be_left_behind():
             return _CLOSED_STEP_S
-        with work(self.resources.engine) as session:
+        with pipelined_transaction(self.resources.engine) as session:
             next_due_s = due.next_due_in_s(session)
         return min(settings.dispatch_interval_s, settings.dispatch_interval_s if next_due_s is None else next_due_s)
 
@@ -173,7 +173,7 @@ class Dispatcher:
         is_open = self._broker_up and not behind and few and at_most is None
         is_open = is_open and max(load.out_by_source.values(), default=0) < window * _CROWDED
         if beats or self._written.get(lane) != (is_open, window):
-            with work(self.resources.engine) as session:
+            with pipelined_transaction(self.resources.engine) as session:
                 drain = self._drain.get(lane, 0.0)
                 due.set_lane(session, load, is_open=is_open, window=window, drain_per_s=drain, workers=workers)
             if is_open and not self._written.get(lane, (False, 0))[0]:
@@ -188,7 +188,7 @@ class Dispatcher:
 
     def _fill(self, load: LaneLoad, window: int, at_most: int | None) -> list[Dispatch]:
         lost_after_s = self._lost_after_s(load)
-        with work(self.resources.engine) as session:
+        with pipelined_transaction(self.resources.engine) as session:
             taken = self._refills[load.lane].take(session, load, window, at_most) if load.backlog else []
             lost = due.take_lost(session, load.lane, lost_after_s, _MIN_WINDOW) if load.out else []
         if lost:
@@ -203,14 +203,14 @@ class Dispatcher:
                 self._done[load.lane, step] += count
         if failed:
             self._broker_down(f"{len(failed)} pointers were not taken")
-            with work(self.resources.engine) as session:
+            with pipelined_transaction(self.resources.engine) as session:
                 due.unpublished(session, [dispatch.pointer.event_id for dispatch in failed])
         return taken
 
     def _release_replays(self) -> None:
         # Once a second, and only while nothing live waits: a replay of history is never ahead of live work.
         try:
-            with work(self.resources.engine) as session:
+            with pipelined_transaction(self.resources.engine) as session:
                 released = replays.release(session)
         except Busy as error:
             _LOG.info("a replay waits a second", action="replay_waits", error=str(error))
@@ -232,7 +232,7 @@ class Dispatcher:
 
     def _count(self) -> None:
         """Measure each lane's drain and count its workers; this is also how a broker that is back is noticed."""
-        with work(self.resources.engine) as session:
+        with pipelined_transaction(self.resources.engine) as session:
             finished = due.finished_in(session, _DRAIN_OVER_S)
             ages.record(session)
         self._drain = {lane: count / _DRAIN_OVER_S for lane, count in finished.items()}
@@ -249,7 +249,7 @@ class Dispatcher:
     def _tally(self) -> None:
         """Count what became of events, and what was done here; that it fails stops no dispatching."""
         try:
-            with work(self.resources.engine) as session:
+            with pipelined_transaction(self.resources.engine) as session:
                 # What ends while nobody counts is counted once somebody does.
                 counted = outcomes.count(session) if self.resources.settings.metrics else None
                 if self._broker_up and (minute := int(time.time() // 60)) != self._up_in:

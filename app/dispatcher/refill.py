@@ -49,9 +49,9 @@ class Refill:
 
         ``at_most`` bounds what is taken now, for all sources together; none of them goes beyond that.
         """
-        return self.choose(due.LaneBacklog(session, self.lane), load, window, at_most)
+        return self.select(due.LaneBacklog(session, self.lane), load, window, at_most)
 
-    def choose(self, backlog: Backlog, load: LaneLoad, window: int, at_most: int | None = None) -> list[Dispatch]:
+    def select(self, backlog: Backlog, load: LaneLoad, window: int, at_most: int | None = None) -> list[Dispatch]:
         """Do the same from any backlog."""
         if at_most is not None:
             window, load = min(at_most, window - load.out), LaneLoad(load.lane, 0, {}, backlog=load.backlog)

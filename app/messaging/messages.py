@@ -106,7 +106,7 @@ class Messages:
         return _FRAME.pack(kind, self._channel, len(payload)) + payload + _END
 
 
-def together(dispatches: Sequence[Dispatch]) -> list[list[Dispatch]]:
+def group_into_messages(dispatches: Sequence[Dispatch]) -> list[list[Dispatch]]:
     """Put pointers together as messages carry them: by lane and priority, else in their order."""
     messages: list[list[Dispatch]] = []
     for (lane, _), equals in groupby(sorted(dispatches, key=_urgency), key=_urgency):
@@ -119,7 +119,7 @@ def _urgency(dispatch: Dispatch) -> tuple[int, int]:
     return int(dispatch.lane), -dispatch.priority
 
 
-def apart(messages: Iterable[Sequence[Dispatch]]) -> list[Dispatch]:
+def flatten(messages: Iterable[Sequence[Dispatch]]) -> list[Dispatch]:
     """Return the pointers of several messages."""
     return [dispatch for message in messages for dispatch in message]
 

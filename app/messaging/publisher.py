@@ -14,7 +14,7 @@ from amqp.exceptions import AMQPError
 from kombu import Connection, Exchange, Queue
 from kombu.exceptions import KombuError
 
-from app.messaging.messages import Messages, Shown, apart, queue_name, together
+from app.messaging.messages import Messages, Shown, flatten, group_into_messages, queue_name
 from app.messaging.pointer import Dispatch
 from app.models import Lane
 from app.observability import tracing
@@ -113,13 +113,13 @@ class Publisher:
         if self._channel is None:
             return list(dispatches)
         began = tracing.now() if tracing.on() else 0
-        waiting = together(dispatches)
+        waiting = group_into_messages(dispatches)
         try:
             while waiting and self._has_room():
                 self._send(waiting.pop(0))
         except _BROKEN:
-            return [*self.give_up(), *apart(waiting)]
-        left = apart(waiting)
+            return [*self.give_up(), *flatten(waiting)]
+        left = flatten(waiting)
         if began:
             still = {dispatch.pointer for dispatch in left}
             _trace([dispatch for dispatch in dispatches if dispatch.pointer not in still], (), began)
@@ -157,7 +157,7 @@ class Publisher:
     def give_up(self) -> list[Dispatch]:
         """Close the connection; return what it took from us and isn't confirmed."""
         self.close()
-        lost = [*self._refused, *apart([sent.dispatches for sent in self._unconfirmed.values()])]
+        lost = [*self._refused, *flatten([sent.dispatches for sent in self._unconfirmed.values()])]
         self._unconfirmed, self._under_way, self._refused = {}, 0, []
         return lost
 
@@ -174,7 +174,7 @@ class Publisher:
         self.close()
 
     def _publish_once(self, dispatches: Sequence[Dispatch]) -> list[Dispatch]:
-        waiting = together(dispatches)
+        waiting = group_into_messages(dispatches)
         try:
             self._open()
             while waiting:
@@ -182,7 +182,7 @@ class Publisher:
             while self._unconfirmed:
                 self._connection.drain_events(timeout=_CONFIRM_S)  # type: ignore[union-attr]  # _open has set it
         except _BROKEN:
-            return [*self.give_up(), *apart(waiting)]
+            return [*self.give_up(), *flatten(waiting)]
         if self._refused:
             return self.give_up()  # a queue is gone: the next connection declares it again
         return []
@@ -233,7 +233,7 @@ class Publisher:
         tags = [t for t in self._unconfirmed if t <= tag] if multiple else [tag]
         settled = [sent for t in tags if (sent := self._unconfirmed.pop(t, None)) is not None]
         self._under_way -= sum(sent.size for sent in settled)
-        return apart([sent.dispatches for sent in settled])
+        return flatten([sent.dispatches for sent in settled])
 
     def _on_ack(self, tag: int, multiple: bool) -> None:
         self._settled(tag, multiple=multiple)

@@ -58,7 +58,7 @@ class Measure(ABC):
         return child
 
 
-class Count(Measure):
+class CounterMetric(Measure):
     """A number that only grows."""
 
     def add(self, *labels: str, count: float = 1) -> None:
@@ -70,7 +70,7 @@ class Count(Measure):
         return Counter(self.name, self.help, (*self.labels, "group"), registry=None)
 
 
-class Spread(Measure):
+class HistogramMetric(Measure):
     """How long something takes, as a histogram."""
 
     def observe(self, seconds: float, *labels: str) -> None:
@@ -82,7 +82,7 @@ class Spread(Measure):
         return Histogram(self.name, self.help, (*self.labels, "group"), buckets=BUCKETS_S, registry=None)
 
 
-class Level(Measure):
+class GaugeMetric(Measure):
     """A number as it is now, summed over the living processes of a group."""
 
     def set(self, value: float, *labels: str) -> None:
@@ -95,19 +95,21 @@ class Level(Measure):
         return Gauge(self.name, self.help, names, multiprocess_mode="livesum", registry=None)
 
 
-RECEIVED = Count(
+RECEIVED = CounterMetric(
     "tiercel_events_received_total", "Verified events, by what the store made of them.", ("source", "result")
 )
-REFUSED = Count("tiercel_requests_refused_total", "Webhook requests that were refused.", ("source", "reason"))
-ANSWERED = Count("tiercel_http_requests_total", "HTTP requests that were answered.", ("route", "method", "status"))
-ANSWER = Spread("tiercel_http_request_seconds", "From the request's headers to its answer.", ("route",))
-COMMIT = Spread("tiercel_store_commit_seconds", "A group commit of the receiver.")
-OUTBOX = Level("tiercel_outbox_pointers", "Pointers that wait in the receiver to be published.")
-ATTEMPTS = Count("tiercel_attempts_total", "Attempts of workers at events, by how they ended.", ("result",))
-LOCKS = Count("tiercel_lock_tries_total", "Tries for an entity's lock, by how they ended.", ("result",))
-LOCK_WAIT = Spread("tiercel_lock_wait_seconds", "What a try for an entity's lock took.")
-CONNECTIONS = Level("tiercel_database_pool_in_use", "Connections taken out of the pools.")
-MEMORY = Level("tiercel_process_resident_memory_bytes", "Resident memory of the group's processes.")
+REFUSED = CounterMetric("tiercel_requests_refused_total", "Webhook requests that were refused.", ("source", "reason"))
+ANSWERED = CounterMetric(
+    "tiercel_http_requests_total", "HTTP requests that were answered.", ("route", "method", "status")
+)
+ANSWER = HistogramMetric("tiercel_http_request_seconds", "From the request's headers to its answer.", ("route",))
+COMMIT = HistogramMetric("tiercel_store_commit_seconds", "A group commit of the receiver.")
+OUTBOX = GaugeMetric("tiercel_outbox_pointers", "Pointers that wait in the receiver to be published.")
+ATTEMPTS = CounterMetric("tiercel_attempts_total", "Attempts of workers at events, by how they ended.", ("result",))
+LOCKS = CounterMetric("tiercel_lock_tries_total", "Tries for an entity's lock, by how they ended.", ("result",))
+LOCK_WAIT = HistogramMetric("tiercel_lock_wait_seconds", "What a try for an entity's lock took.")
+CONNECTIONS = GaugeMetric("tiercel_database_pool_in_use", "Connections taken out of the pools.")
+MEMORY = GaugeMetric("tiercel_process_resident_memory_bytes", "Resident memory of the group's processes.")
 
 MEASURES: tuple[Measure, ...] = (
     RECEIVED,

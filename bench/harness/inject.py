@@ -11,7 +11,7 @@ from time import time
 from sqlalchemy import Engine, text
 
 from app.db.engine import transaction
-from app.db.pipeline import Executor, work
+from app.db.pipeline import Executor, pipelined_transaction
 from app.events.incoming import Clock, Incoming, JsonObject, Operation, Version
 from app.inbox.prepare import prepare
 from app.inbox.store import store
@@ -59,7 +59,7 @@ class Injector:
                 )
                 for event in events[start : start + _GROUP]
             ]
-            with work(self.engine) as session:
+            with pipelined_transaction(self.engine) as session:
                 stored = store(session, group)
                 if wait or any(event.publish for event in stored):
                     # Nobody publishes here: the dispatcher does, as for every event behind a window.

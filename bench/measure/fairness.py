@@ -11,7 +11,7 @@ import time
 from sqlalchemy import text
 
 from app.db.engine import transaction
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.models import Lane
 from bench.harness.inject import Injector, copies, injector, made
 from bench.harness.target import NotRunning, find_target
@@ -54,7 +54,7 @@ def main() -> int:
             with inbox.engine.begin() as connection:
                 connection.execute(_SET_WEIGHT, {"weight": weight, "id": source.id})
             (event_id,) = inbox.put(source, [made(_EVENT[lane], source.name, 1)], lane, wait=True)
-            with work(inbox.engine) as session:
+            with pipelined_transaction(inbox.engine) as session:
                 session.execute(text("SET LOCAL statement_timeout = 0"))
                 copies(session, event_id, count)
         filled_s = time.monotonic() - began

@@ -19,7 +19,7 @@ from rich.table import Table
 from sqlalchemy import text
 
 from app.db.engine import transaction
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.models import Lane, Status
 from bench.harness.inject import Injector, copies, injector, made
 from bench.harness.load import fire, request_bytes
@@ -104,7 +104,7 @@ class _Flood:
         source = self.inbox.add_source(f"flood-{lane.name.lower()}")
         event_type = self.event_type if lane is Lane.LOW else _TYPES[lane]
         (event_id,) = self.inbox.put(source, [made(event_type, source.name, 1)], lane, wait=True)
-        with work(self.inbox.engine) as session:
+        with pipelined_transaction(self.inbox.engine) as session:
             session.execute(text("SET LOCAL statement_timeout = 0"))
             copies(session, event_id, count - 1)
         return source.id

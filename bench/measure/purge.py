@@ -20,7 +20,7 @@ from sqlalchemy import Engine, text
 
 from app.cli.db import alembic_config
 from app.db.engine import make_engine, transaction
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.events.incoming import Incoming, Operation, Version
 from app.inbox.prepare import NewEvent, prepare
 from app.inbox.store import store
@@ -97,7 +97,7 @@ def _ingest(engine: Engine, source: Source, every_s: float, done: Callable[[], b
     while not done():
         group = [_event(source) for _ in range(_GROUP)]
         began = time.monotonic()
-        with work(engine) as session:
+        with pipelined_transaction(engine) as session:
             store(session, group)
         times.append(time.monotonic() - began)
         time.sleep(max(0.0, every_s - times[-1]))
@@ -108,7 +108,7 @@ def _fill(engine: Engine, source: Source, count: int) -> None:
     made = 0
     while made < count:
         group: Sequence[NewEvent] = [_event(source) for _ in range(500)]
-        with work(engine) as session:
+        with pipelined_transaction(engine) as session:
             store(session, group)
         made += len(group)
     with engine.begin() as connection:

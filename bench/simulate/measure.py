@@ -13,7 +13,7 @@ import psutil
 from sqlalchemy import text
 
 from app.db.engine import transaction
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.models import Lane
 from bench.harness.inject import Injector, copies, injector, made
 from bench.harness.load import fire, request_bytes
@@ -70,7 +70,7 @@ def _one_by_one(target: Target, lane: Lane, rate: float, seconds: float, idle: f
 def _together(inbox: Injector, lane: Lane, count: int, idle: float) -> float:
     source = inbox.add_source("measure")
     (event_id,) = inbox.put(source, [made(TYPES[lane], source.name, 1)], lane, wait=True)
-    with work(inbox.engine) as session:
+    with pipelined_transaction(inbox.engine) as session:
         copies(session, event_id, count)
     before, began = _spent_s(), time.monotonic()
     while left := _left(inbox, source.id):

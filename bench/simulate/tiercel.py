@@ -93,7 +93,7 @@ class Tiercel:
         waits, at_most = bool(backlog.jobs), self._lane_share.allowance(lane)
         if waits:
             load = LaneLoad(lane, total, dict(out), backlog=True)
-            taken = self._refills[lane].choose(backlog, load, window, at_most)
+            taken = self._refills[lane].select(backlog, load, window, at_most)
             for dispatch in taken:
                 job = backlog.jobs.pop(dispatch.pointer.event_id)
                 self._expiring.pop(dispatch.pointer.event_id, None)

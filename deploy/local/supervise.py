@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from threading import Event, Thread
 
 from app.coordination import heartbeat_file, liveness
-from app.coordination.liveness import Judge
+from app.coordination.liveness import LivenessCheck
 from app.db.engine import make_engine
 from app.messaging.messages import queue_name
 from app.messaging.publisher import Publisher
@@ -79,7 +79,7 @@ class Watcher:
             self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        judge = Judge()
+        judge = LivenessCheck()
         settings = self._settings
         engine = make_engine(settings.database_url, pool_size=1)
         try:
@@ -97,7 +97,7 @@ class Watcher:
             end_session(pid, signal.SIGKILL, 0)
 
 
-def look(judge: Judge, queues: Mapping[Lane, int] | None, *, reachable: bool) -> list[tuple[int, str]]:
+def look(judge: LivenessCheck, queues: Mapping[Lane, int] | None, *, reachable: bool) -> list[tuple[int, str]]:
     """Return what lives here but doesn't work: pid, and what is wrong with it."""
     now = time.monotonic()
     found = [
@@ -106,5 +106,5 @@ def look(judge: Judge, queues: Mapping[Lane, int] | None, *, reachable: bool) ->
         for one in heartbeat_file.read(queue_name(lane))
     ]
     loops = [one for name in ("dispatcher", "beat") for one in heartbeat_file.read(name)]
-    found += [(one.pid, judge.looper(one, reachable=reachable, now=now)) for one in loops]
+    found += [(one.pid, judge.check_loop(one, reachable=reachable, now=now)) for one in loops]
     return [(pid, reason) for pid, reason in found if reason]

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from app.observability.process_metrics import MEASURES, Spread
+from app.observability.process_metrics import MEASURES, HistogramMetric
 from app.reporting.prometheus import FAMILIES
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +22,6 @@ RECORDED = {rule["record"] for rule in rules("rules.yml")}
 def existing() -> set[str]:
     """Return the name of every series that an endpoint shows."""
     plain = {family.name for family in FAMILIES} | {measure.name for measure in MEASURES}
-    spread = {measure.name for measure in MEASURES if isinstance(measure, Spread)}
+    spread = {measure.name for measure in MEASURES if isinstance(measure, HistogramMetric)}
     spread |= {family.name for family in FAMILIES if "Histogram" in family.kind.__name__}
     return plain | {name + suffix for name in spread for suffix in ("_bucket", "_sum", "_count")}

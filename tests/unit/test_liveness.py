@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 
 from app.coordination.heartbeat_file import HeartbeatFile
-from app.coordination.liveness import BLIND_S, HELD_S, SILENT_S, TAKES_NOTHING_S, Judge
+from app.coordination.liveness import BLIND_S, HELD_S, SILENT_S, TAKES_NOTHING_S, LivenessCheck
 from deploy.local.errors import CannotStart
 from deploy.local.supervise import QUICK_S, TRIES, Restarts
 
 WORKER = HeartbeatFile("events.high", pid=7)
 
 
-def looks(judge: Judge, seen: Sequence[tuple[float, HeartbeatFile, int | None]]) -> list[str | None]:
+def looks(judge: LivenessCheck, seen: Sequence[tuple[float, HeartbeatFile, int | None]]) -> list[str | None]:
     return [judge.worker(pulse, waiting, now) for now, pulse, waiting in seen]
 
 
@@ -23,7 +23,7 @@ def at(now: float, **changes: object) -> HeartbeatFile:
 
 def test_a_worker_that_takes_nothing_from_a_queue_that_is_not_empty_does_not_work() -> None:
     late = TAKES_NOTHING_S + 1
-    said = looks(Judge(), [(0, at(0, taken=3), 5), (4, at(4, taken=3), 5), (late, at(late, taken=3), 5)])
+    said = looks(LivenessCheck(), [(0, at(0, taken=3), 5), (4, at(4, taken=3), 5), (late, at(late, taken=3), 5)])
     assert said[:2] == [None, None]
     assert said[2] is not None
     assert "5 messages wait" in said[2]
@@ -39,13 +39,13 @@ def test_a_worker_that_takes_nothing_from_a_queue_that_is_not_empty_does_not_wor
     ],
 )
 def test_a_worker_that_has_a_reason_is_left_alone(seen: list[tuple[float, HeartbeatFile, int | None]]) -> None:
-    assert set(looks(Judge(), seen)) == {None}
+    assert set(looks(LivenessCheck(), seen)) == {None}
 
 
 def test_a_frozen_worker_is_found_by_its_silence_also_in_the_middle_of_a_task() -> None:
     frozen = at(0.0, taken=3, busy=1)
-    assert looks(Judge(), [(now, frozen, 5) for now in range(0, 21, 5)])[-1] is not None
-    silent = looks(Judge(), [(now, frozen, 0) for now in range(0, int(SILENT_S) + 3, 2)])
+    assert looks(LivenessCheck(), [(now, frozen, 5) for now in range(0, 21, 5)])[-1] is not None
+    silent = looks(LivenessCheck(), [(now, frozen, 0) for now in range(0, int(SILENT_S) + 3, 2)])
     assert set(silent[:-1]) == {None}
     assert silent[-1] is not None
     assert "no sign of life" in silent[-1]
@@ -53,33 +53,33 @@ def test_a_frozen_worker_is_found_by_its_silence_also_in_the_middle_of_a_task() 
 
 def test_who_did_not_look_for_long_begins_anew() -> None:
     late, frozen = BLIND_S + 1, at(0.0, taken=3)
-    judge = Judge()
+    judge = LivenessCheck()
     assert looks(judge, [(0, frozen, 5), (late, frozen, 5), (late + 4, frozen, 5)]) == [None] * 3
     assert judge.worker(frozen, 5, late + 4 + TAKES_NOTHING_S) is not None
     silent = HeartbeatFile("dispatcher", at=0.0)
-    assert judge.looper(silent, reachable=True, now=2 * SILENT_S) is None
+    assert judge.check_loop(silent, reachable=True, now=2 * SILENT_S) is None
 
 
 def test_a_message_that_is_held_for_too_long_is_a_child_that_hangs() -> None:
-    assert looks(Judge(), [(0, at(0, oldest_s=HELD_S - 1), 0)]) == [None]
-    (said,) = looks(Judge(), [(0, at(0, oldest_s=HELD_S + 1), 0)])
+    assert looks(LivenessCheck(), [(0, at(0, oldest_s=HELD_S - 1), 0)]) == [None]
+    (said,) = looks(LivenessCheck(), [(0, at(0, oldest_s=HELD_S + 1), 0)])
     assert said is not None
 
 
 def test_after_the_broker_was_away_all_begins_anew() -> None:
     frozen = at(0.0)
-    said = looks(Judge(), [(0, frozen, 5), (100, frozen, None), (101, frozen, 5), (104, frozen, 5)])
+    said = looks(LivenessCheck(), [(0, frozen, 5), (100, frozen, None), (101, frozen, 5), (104, frozen, 5)])
     assert said == [None] * 4
 
 
 def test_a_dispatcher_is_judged_only_while_the_database_answers() -> None:
     silent = HeartbeatFile("dispatcher", at=0.0)
-    judge = Judge()
-    said = [judge.looper(silent, reachable=True, now=now) for now in range(int(SILENT_S) + 2)]
+    judge = LivenessCheck()
+    said = [judge.check_loop(silent, reachable=True, now=now) for now in range(int(SILENT_S) + 2)]
     assert said[:-1] == [None] * (len(said) - 1)
     assert said[-1] is not None
-    assert judge.looper(silent, reachable=False, now=SILENT_S + 2) is None
-    assert judge.looper(silent, reachable=True, now=SILENT_S + 3) is None
+    assert judge.check_loop(silent, reachable=False, now=SILENT_S + 2) is None
+    assert judge.check_loop(silent, reachable=True, now=SILENT_S + 3) is None
 
 
 def test_what_ended_is_started_at_once_and_later_each_time_it_ends_soon() -> None:

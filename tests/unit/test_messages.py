@@ -10,7 +10,7 @@ from amqp import Message
 from amqp.method_framing import frame_writer
 from amqp.serialization import dumps
 
-from app.messaging.messages import PER_MESSAGE, Messages, queue_name, together
+from app.messaging.messages import PER_MESSAGE, Messages, group_into_messages, queue_name
 from app.messaging.pointer import Dispatch, Pointer
 from app.models import Lane
 
@@ -67,5 +67,5 @@ def test_a_shown_message_says_its_arguments() -> None:
 
 def test_pointers_go_together_by_lane_and_urgency() -> None:
     mixed = pointers(Lane.HIGH, 21) + pointers(Lane.LOW, 1) + pointers(Lane.HIGH, 1, priority=9)
-    found = [(group[0].lane, group[0].priority, len(group)) for group in together(mixed)]
+    found = [(group[0].lane, group[0].priority, len(group)) for group in group_into_messages(mixed)]
     assert found == [(Lane.HIGH, 9, 1), (Lane.HIGH, 4, 20), (Lane.HIGH, 4, 1), (Lane.LOW, 4, 1)]

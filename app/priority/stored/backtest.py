@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Engine, TextClause, text
 
-from app.db.pipeline import DEFERRED, Answer, PipelinedConnection, work
+from app.db.pipeline import DEFERRED, Answer, PipelinedConnection, pipelined_transaction
 from app.errors import BodyMalformed
 from app.events.canonical_json import parse_object
 from app.events.incoming import Incoming, Operation
@@ -188,12 +188,12 @@ def backtest(
 
 
 def _stored(engine: Engine, since: datetime, until: datetime, most: int) -> Iterator[Any]:
-    with work(engine) as session:
+    with pipelined_transaction(engine) as session:
         first = _in_order(session, _FIRST, {"since": since, "until": until, "most": most}).scalar_one_or_none()
     # The row at `most` itself stays out, and so do those that arrived in the same instant.
     at, last = since if first is None else first, "f" * 32 if first is not None else _BEFORE_ALL
     while True:
-        with work(engine) as session:
+        with pipelined_transaction(engine) as session:
             rows = _in_order(session, _NEXT, {"at": at, "id": last, "until": until, "bite": BITE}).all()
         yield from rows
         if len(rows) < BITE:

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Engine
 from tenacity import RetryCallState, Retrying, wait_random_exponential
 
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.errors import TiercelError
 from app.inbox import due
 from app.messaging.pointer import Dispatch
@@ -124,7 +124,7 @@ class Outbox:
         if not ids:
             return
         try:
-            with work(self._engine) as session:
+            with pipelined_transaction(self._engine) as session:
                 due.unpublished(session, ids)
         except TiercelError as error:
             # The dispatcher publishes again what nobody worked on.

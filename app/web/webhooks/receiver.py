@@ -11,7 +11,7 @@ from flask import current_app
 from sqlalchemy import Engine
 
 from app.db.engine import make_engine
-from app.db.pipeline import statement, work
+from app.db.pipeline import autocommit, pipelined_transaction
 from app.errors import FieldInvalid, SecretMissing, SignatureInvalid, SourceNotReady, Unavailable
 from app.events.incoming import Incoming
 from app.inbox.mapper import Mapper
@@ -214,7 +214,11 @@ class Receiver:
 
     def _store_together(self, engine: Engine, events: Sequence[NewEvent], until: float) -> list[Stored]:
         # With one key each, an event's key and row come in one statement, which needs no BEGIN and COMMIT around it.
-        opened = statement if all(len(event.keys) == 1 and event.raw is None for event in events) else work
+        opened = (
+            autocommit
+            if all(len(event.keys) == 1 and event.raw is None for event in events)
+            else pipelined_transaction
+        )
         with opened(engine) as session, self._watchdog.watching(session.fileno(), until):
             stored = store(session, events)
             session.commit()
@@ -222,7 +226,7 @@ class Receiver:
 
     def _store_singly(self, engine: Engine, events: Sequence[NewEvent], until: float) -> list[Stored]:
         """Store events one by one, in one transaction all the same: a batch among them stays all or nothing."""
-        with work(engine) as session, self._watchdog.watching(session.fileno(), until):
+        with pipelined_transaction(engine) as session, self._watchdog.watching(session.fileno(), until):
             stored = [store(session, [event])[0] for event in events]
             if len({one.kept is StoreResult.SOURCE_CHANGED for one in stored}) > 1:
                 raise Unavailable("a source is being changed")

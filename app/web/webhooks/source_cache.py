@@ -14,7 +14,7 @@ import structlog
 from sqlalchemy import Engine
 
 from app.db.engine import transaction
-from app.db.pipeline import statement
+from app.db.pipeline import autocommit
 from app.errors import SourceDisabled, SourceLeft, SourceUnknown, TiercelError, Unavailable
 from app.inbox import read
 from app.inbox.read import LaneLiveness
@@ -124,7 +124,7 @@ class EndpointCache:
         began = time.monotonic()
         policies_due = began - self._policies_read_at >= _EVERY_S - _AT_MOST_EVERY_S
         since = self._seen - _OVERLAP
-        with statement(self._engine) as bare:
+        with autocommit(self._engine) as bare:
             lanes = read.liveness(bare)
             if policies_due:
                 # Before the sources: an event of a source that is known is decided by the policy live with it.

@@ -13,7 +13,7 @@ from kombu import Connection
 
 from app.coordination import heartbeat_file, liveness
 from app.coordination.heartbeat_file import HeartbeatFile
-from app.coordination.liveness import SILENT_S, Judge
+from app.coordination.liveness import SILENT_S, LivenessCheck
 from app.messaging.messages import queue_name
 from app.models import Lane
 from app.resources import Resources
@@ -121,11 +121,11 @@ def test_what_hangs_under_make_up_is_ended_and_named(
 ) -> None:
     inbox.accept(incoming())
     # Given a silence that began while everything answered
-    judge = Judge(_reachable_since=0.0)
+    judge = LivenessCheck(_reachable_since=0.0)
     silent("dispatcher", sleeper)
     queues = dict.fromkeys(Lane, 0)
     assert [pid for pid, _ in look(judge, queues, reachable=True)] == [sleeper.pid]
-    assert look(Judge(), None, reachable=False) == []
+    assert look(LivenessCheck(), None, reachable=False) == []
     said: list[tuple[str, str]] = []
     watcher = Watcher(settings, lambda: {sleeper.pid: "dispatcher"}, lambda name, text: said.append((name, text)))
     watcher._end(sleeper.pid, "no sign of life")

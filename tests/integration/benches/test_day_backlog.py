@@ -3,7 +3,7 @@
 import json
 from random import Random
 
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.dispatcher.refill import Refill
 from app.inbox import due
 from app.inbox.due import LaneLoad
@@ -46,10 +46,10 @@ def test_the_days_backlog_picks_what_sql_picks(inbox: Inbox, resources: Resource
     for _ in range(25):
         let_wait(inbox, dice, backlog, names, dice.choice((0, 3, 20, 60)))
         window = dice.choice((10, 30, 60))
-        with work(resources.engine) as session:
+        with pipelined_transaction(resources.engine) as session:
             load: LaneLoad = due.loads(session)[0]
             found = sql.take(session, load, window)
-        modelled = ours.choose(backlog, load, window)
+        modelled = ours.select(backlog, load, window)
         for dispatch in modelled:
             del backlog.jobs[dispatch.pointer.event_id]
         assert [(names[one.pointer.event_id], one.priority) for one in found] == [

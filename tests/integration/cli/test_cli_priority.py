@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.models import Lane
 from app.priority.default import DOCUMENT
 from app.priority.stored import shadow
@@ -113,7 +113,7 @@ def test_an_event_is_explained(low: str, inbox: Inbox) -> None:
 
 def test_a_candidate_is_tried_and_then_set(low: str, inbox: Inbox) -> None:
     assert "version 1 runs in shadow: 0 of 0" in ok("priority", "shadow", low)
-    with work(inbox.engine) as session:
+    with pipelined_transaction(inbox.engine) as session:
         shadow.add(session, {(1, 0, Lane.HIGH, Lane.LOW, "it"): 3, (1, 0, Lane.LOW, Lane.LOW, "it"): 1})
     assert "3 of 4 events otherwise" in ok("priority", "shadow")
     counted = from_json("priority", "shadow")

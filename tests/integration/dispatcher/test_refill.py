@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from app.db import pipeline
 from app.db.engine import make_engine
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.dispatcher.loop import _OPEN_BELOW, Dispatcher
 from app.dispatcher.refill import Refill
 from app.inbox import deadlines, due
@@ -37,7 +37,7 @@ def backlog(inbox: Inbox, source_id: int, count: int, priority: int = 5) -> None
 
 
 def take(resources: Resources, refill: Refill, window: int) -> list[Dispatch]:
-    with work(resources.engine) as session:
+    with pipelined_transaction(resources.engine) as session:
         (load,) = (load for load in due.loads(session) if load.lane is Lane.HIGH)
         return refill.take(session, load, window)
 
@@ -260,6 +260,6 @@ def test_a_source_that_fills_half_a_window_by_itself_closes_the_lane(
 
 def test_a_lanes_load_counts_what_each_source_has_out(inbox: Inbox, resources: Resources) -> None:
     inbox.accept(incoming(entity_id="a"), incoming(entity_id="b"))
-    with work(resources.engine) as session:
+    with pipelined_transaction(resources.engine) as session:
         found = due.loads(session)[0]
     assert found == LaneLoad(Lane.HIGH, 2, {inbox.source.id: 2}, backlog=False)

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from app.db.pipeline import statement
+from app.db.pipeline import autocommit
 from app.events.incoming import Incoming, JsonObject
 from app.handlers import HANDLERS
 from app.handlers.registry import Handler, NotProjectable
@@ -33,7 +33,7 @@ def outcomes(inbox: Inbox, *pointers: Pointer) -> list[Outcome | None]:
 
 
 def found(resources: Resources, own: Pointer, more: ExtraWork = HIGH) -> list[uuid.UUID]:
-    with statement(resources.engine) as session:
+    with autocommit(resources.engine) as session:
         return [event.first for _, event in claim.waiting(session, [own], more)]
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from app.db.engine import transaction
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.errors import ClaimLost
 from app.events.incoming import Incoming
 from app.handlers.apply import apply
@@ -126,7 +126,7 @@ class Machine(RuleBasedStateMachine):
         if not self.queue:
             return
         pointers = [pick(self.queue, number) for number in which[: 3 if together else 1]]
-        with work(self.inbox.engine) as session:
+        with pipelined_transaction(self.inbox.engine) as session:
             firsts = {event.first for _, event in inbox_claim.waiting(session, pointers)}
         claim = claimed(self.inbox, Claim(tuple(firsts), uuid.uuid4(), counted=not together)) if firsts else None
         if claim is not None:
@@ -143,7 +143,7 @@ class Machine(RuleBasedStateMachine):
         holds = {row[0] for row in self.inbox.sql("SELECT id FROM event WHERE claim_token = :token", token=token)}
         try:
             # What a worker does behind its claim.
-            with work(self.inbox.engine) as session:
+            with pipelined_transaction(self.inbox.engine) as session:
                 fenced = finish.fence(session, frozen.claim)
                 applied = apply(session, fenced)
                 ended = [Ended(one.event, became) for one, became in zip(fenced, applied, strict=True) if became]
@@ -152,7 +152,7 @@ class Machine(RuleBasedStateMachine):
         except ClaimLost:
             assert not holds
         # Where the claim is lost it changes nothing by giving back, nor by ending.
-        with work(self.inbox.engine) as session:
+        with pipelined_transaction(self.inbox.engine) as session:
             for event_id in frozen.claim.event_ids:
                 assert not finish.give_back(session, event_id, token, wait_s=0)
                 assert not finish.finish(session, event_id, token, Outcome.DEAD)
@@ -168,7 +168,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def dispatch(self) -> None:
         """The dispatcher takes a step."""
-        with work(self.inbox.engine) as session:
+        with pipelined_transaction(self.inbox.engine) as session:
             due.expire_leases(session, _MANY)
             for lane in Lane:
                 taken = due.take_due(session, lane, {self.inbox.source.id: 100})
@@ -273,7 +273,7 @@ def test_what_runs_or_has_ended_is_not_claimed_again(inbox: Inbox, event_type: s
     assert first is not None
     for end in (False, True):
         if end:
-            with work(inbox.engine) as session:
+            with pipelined_transaction(inbox.engine) as session:
                 assert finish.finish(session, pointer.event_id, first.token, Outcome.APPLIED)
         assert claimed(inbox, Claim((pointer.event_id,), uuid.uuid4(), counted=counted)) is None
 
@@ -281,7 +281,7 @@ def test_what_runs_or_has_ended_is_not_claimed_again(inbox: Inbox, event_type: s
 def claimed(inbox: Inbox, wanted: Claim) -> Claim | None:
     """Claim events and return what of it holds, committed."""
     try:
-        with work(inbox.engine) as session:
+        with pipelined_transaction(inbox.engine) as session:
             inbox_claim.claim(session, wanted, 10.0)
             finish.fence(session, wanted)
     except ClaimLost:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.dispatcher.loop import Dispatcher
 from app.events.incoming import Incoming
 from app.inbox import deadlines
@@ -105,7 +105,7 @@ def test_a_newer_event_that_is_too_late_does_not_end_an_older_one(
 def test_the_dispatcher_ends_what_expires_while_it_waits(inbox: Inbox, resources: Resources) -> None:
     inbox.sql("UPDATE lane SET open = false")
     inbox.accept(price(expires_at=in_s(-1)), price(2, expires_at=in_s(3600)))
-    with work(resources.engine) as session:
+    with pipelined_transaction(resources.engine) as session:
         assert deadlines.expire(session) == 1
     assert sorted(inbox.sql("SELECT status, outcome FROM event")) == [(0, None), (2, Outcome.EXPIRED)]
 
@@ -150,7 +150,7 @@ def test_a_campaign_that_is_extended_goes_on(inbox: Inbox, resources: Resources)
 
 
 def promote(resources: Resources, near_s: float = 60) -> int:
-    with work(resources.engine) as session:
+    with pipelined_transaction(resources.engine) as session:
         return deadlines.promote(session, near_s)
 
 

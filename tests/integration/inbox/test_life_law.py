@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from app.db.engine import transaction
-from app.db.pipeline import statement, work
+from app.db.pipeline import autocommit, pipelined_transaction
 from app.dispatcher.refill import Refill
 from app.errors import ClaimLost
 from app.handlers.apply import apply
@@ -84,7 +84,7 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.model.told)
     @rule(lane=st.sampled_from(Lane), window=st.integers(1, 4))
     def dispatch(self, lane: Lane, window: int) -> None:
-        with work(self.resources.engine) as session:
+        with pipelined_transaction(self.resources.engine) as session:
             load = next(load for load in due.loads(session) if load.lane is lane)
             taken = self.refills[lane].take(session, load, window)
         assert len(taken) <= window + 1
@@ -103,7 +103,7 @@ class Life(RuleBasedStateMachine):
     def lose_a_message(self, which: int, *, known: bool) -> None:
         pointer = self.model.pointers.pop(which % len(self.model.pointers))
         if known:
-            with work(self.resources.engine) as session:
+            with pipelined_transaction(self.resources.engine) as session:
                 due.unpublished(session, [pointer.event_id])
 
     @precondition(lambda self: self.model.pointers)
@@ -111,12 +111,12 @@ class Life(RuleBasedStateMachine):
     def crash(self, which: int, *, applied: bool, counted: bool, noticed: bool) -> None:
         """A worker dies behind its claim, or in the middle of applying; its lease runs out now or later."""
         pointer = self.model.pointers.pop(which % len(self.model.pointers))
-        with statement(self.resources.engine) as session:
+        with autocommit(self.resources.engine) as session:
             found = inbox_claim.waiting(session, [pointer])
         if not found:
             return
         claimed = Claim((found[0][1].first,), uuid.uuid4(), counted=counted)
-        with pytest.raises(_Died), work(self.resources.engine) as session:
+        with pytest.raises(_Died), pipelined_transaction(self.resources.engine) as session:
             inbox_claim.claim(session, claimed, 10)
             with suppress(ClaimLost):
                 fenced = finish.fence(session, claimed)
@@ -128,7 +128,7 @@ class Life(RuleBasedStateMachine):
 
     def _leases_end(self) -> None:
         self.inbox.sql("UPDATE event SET lease_until = now() - interval '1 s' WHERE status = 1")
-        with work(self.resources.engine) as session:
+        with pipelined_transaction(self.resources.engine) as session:
             due.expire_leases(session, 1_000)
 
     @precondition(lambda self: self.model.told)
@@ -171,7 +171,7 @@ class Life(RuleBasedStateMachine):
             id=self._any(which),
         )
         if swept:
-            with work(self.resources.engine) as session:
+            with pipelined_transaction(self.resources.engine) as session:
                 deadlines.expire(session)
 
     @precondition(lambda self: self.model.told)
@@ -182,7 +182,7 @@ class Life(RuleBasedStateMachine):
             "WHERE id = :id AND status = 0 AND expires_at IS NULL AND operation <> 3",
             id=self._any(which),
         )
-        with work(self.resources.engine) as session:
+        with pipelined_transaction(self.resources.engine) as session:
             deadlines.promote(session, 7_200)
 
     def teardown(self) -> None:
@@ -214,7 +214,7 @@ class Life(RuleBasedStateMachine):
                 return
             self._leases_end()
             self.inbox.sql("UPDATE event SET due_at = now() WHERE status = 0")
-            with work(self.resources.engine) as session:
+            with pipelined_transaction(self.resources.engine) as session:
                 taken = []
                 for load in due.loads(session):
                     taken += self.refills[load.lane].take(session, load, 100)

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from app.db.engine import transaction
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.dispatcher.loop import Dispatcher
 from app.errors import FieldInvalid
 from app.events.canonical_json import dump, parse, resolve
@@ -58,7 +58,7 @@ def ask(inbox: Inbox, wanted: EventFilter = ALL, replay_id: uuid.UUID | None = N
 
 
 def release(resources: Resources) -> int:
-    with work(resources.engine) as session:
+    with pipelined_transaction(resources.engine) as session:
         return replays.release(session)
 
 

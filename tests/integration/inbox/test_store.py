@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from app.db.engine import transaction
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.errors import Permanent
 from app.events.incoming import Clock, Operation, Version
 from app.inbox.store import EntangledKeys, Stored, StoreResult, store
@@ -166,7 +166,7 @@ def test_a_commit_whose_answer_was_lost_is_known_when_it_is_tried_again(inbox: I
     prepared = inbox.prepared(incoming())
     answers = []
     for _ in range(2):
-        with work(inbox.engine) as session:
+        with pipelined_transaction(inbox.engine) as session:
             answers += store(session, [prepared])
     assert [answer.kept for answer in answers] == [StoreResult.NEW, StoreResult.NEW]
     assert answers[1].publish
@@ -187,11 +187,11 @@ def test_events_of_one_group_that_need_each_others_keys_are_left_to_be_stored_si
     prepared = [inbox.prepared(event) for event in (replace(incoming(), external_id="one"), second, third)]
     ids = sorted(event.id for event in prepared)
     a, b, c = (replace(event, id=event_id) for event, event_id in zip(prepared, ids, strict=True))
-    with pytest.raises(EntangledKeys), work(inbox.engine) as session:
+    with pytest.raises(EntangledKeys), pipelined_transaction(inbox.engine) as session:
         store(session, [c, b, a])
     answers = []
     for event in (c, b, a):
-        with work(inbox.engine) as session:
+        with pipelined_transaction(inbox.engine) as session:
             answers += store(session, [event])
     assert [answer.kept for answer in answers] == [StoreResult.NEW, StoreResult.DUPLICATE, StoreResult.CONFLICT]
     named = inbox.sql("SELECT count(*) FROM event_key k LEFT JOIN event e ON e.id = k.event_id WHERE e.id IS NULL")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from app.db.engine import transaction
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.models import Lane
 from app.priority import Compiled, shipped
 from app.priority.stored import shadow, versions
@@ -96,7 +96,7 @@ def test_a_shadow_whose_counts_cannot_be_kept_fails_no_event_and_keeps_them_late
 
 
 def read(policies: LivePolicies, inbox: Inbox) -> None:
-    with work(inbox.engine) as session:
+    with pipelined_transaction(inbox.engine) as session:
         policies.read(session)
 
 
@@ -162,7 +162,7 @@ def test_counts_that_could_not_be_kept_are_kept_the_next_time(inbox: Inbox) -> N
 def test_counts_of_many_processes_add_up(inbox: Inbox) -> None:
     cell = (1, 0, Lane.HIGH, Lane.LOW, "it")
     for events in (2, 5):
-        with work(inbox.engine) as session:
+        with pipelined_transaction(inbox.engine) as session:
             shadow.add(session, {cell: events, (1, 0, Lane.LOW, Lane.LOW, "it"): 1})
     assert inbox.sql("SELECT live_lane, events FROM priority_shadow ORDER BY live_lane") == [(0, 7), (2, 2)]
 

@@ -11,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.models import Lane, Outcome
 from app.observability.process_metrics import BUCKETS_S
 from app.reporting import outcomes
@@ -30,12 +30,12 @@ def accept(inbox: Inbox, count: int = 1, type: str = "price.updated") -> list[uu
 
 
 def count(engine: Engine) -> bool:
-    with work(engine) as session:
+    with pipelined_transaction(engine) as session:
         return outcomes.count(session).left
 
 
 def counted(engine: Engine) -> Counter[Outcome]:
-    with work(engine) as session:
+    with pipelined_transaction(engine) as session:
         found: Counter[Outcome] = Counter()
         for end in outcomes.ends(session):
             found[end.outcome] += end.count
@@ -168,7 +168,7 @@ def test_times_are_kept_by_lane_and_type_and_strangers_share_one_type(inbox: Inb
             id=event_id,
         )
     count(inbox.engine)
-    with work(inbox.engine) as session:
+    with pipelined_transaction(inbox.engine) as session:
         times = {(one.measured, one.type): one for one in outcomes.times(session)}
     assert {kind for _, kind in times} == {"price", "other"}
     waits = times[Measured.WAIT, "price"]
@@ -183,9 +183,9 @@ def test_times_are_kept_by_lane_and_type_and_strangers_share_one_type(inbox: Inb
 
 def test_what_the_dispatcher_did_adds_up(inbox: Inbox) -> None:
     for _ in range(2):
-        with work(inbox.engine) as session:
+        with pipelined_transaction(inbox.engine) as session:
             outcomes.add_work(session, {(Lane.LOW, Step.PUBLISHED): 3, (Lane.HIGH, Step.REPUBLISHED): 1})
-    with work(inbox.engine) as session:
+    with pipelined_transaction(inbox.engine) as session:
         done = outcomes.work_done(session)
     assert {key: n for key, n in done.items() if n} == {
         (Lane.HIGH, Step.REPUBLISHED): 2,

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from app.coordination.entity_locks import LockResult
 from app.db.engine import transaction
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.errors import ClaimLost, Permanent
 from app.events.incoming import JsonObject
 from app.handlers import HANDLERS
@@ -330,7 +330,7 @@ def test_a_locked_row_is_busy_and_costs_no_attempt(resources: Resources, inbox: 
 
 def claimed(resources: Resources, *pointers: Pointer, lease_s: float = 10.0, counted: bool = True) -> Claim:
     made = Claim(tuple(pointer.event_id for pointer in pointers), uuid.uuid4(), counted)
-    with work(resources.engine) as session:
+    with pipelined_transaction(resources.engine) as session:
         claim(session, made, lease_s)
         finish.fence(session, made)
     return made
@@ -391,7 +391,7 @@ def test_a_worker_that_read_an_older_row_never_writes_over_a_newer_one(resources
     slow = claimed(resources, older)
     quick = threading.Thread(target=process, args=(resources, [newer]))
     waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-    with work(inbox.engine) as session:
+    with pipelined_transaction(inbox.engine) as session:
         (fenced,) = finish.fence(session, slow)
         (applied,) = apply(session, [fenced])
         assert applied is not None

@@ -10,7 +10,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from structlog.testing import capture_logs
 
 from app.coordination.entity_locks import LockResult
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.errors import ClaimLost
 from app.events.incoming import JsonObject
 from app.handlers import HANDLERS
@@ -157,7 +157,7 @@ def test_a_batch_that_takes_too_long_leaves_its_events_to_run_alone(
         with pytest.raises(SoftTimeLimitExceeded):
             process(resources, pointers)
     inbox.sql("UPDATE event SET lease_until = now() - interval '1 s'")
-    with work(inbox.engine) as session:
+    with pipelined_transaction(inbox.engine) as session:
         assert due.expire_leases(session, 8).total() == 2
     process(resources, pointers)
     assert ends(inbox, *pointers) == [Outcome.APPLIED] * 2
@@ -167,13 +167,13 @@ def test_a_batch_that_takes_too_long_leaves_its_events_to_run_alone(
 def test_what_was_claimed_before_runs_alone_and_only_that_counts(resources: Resources, inbox: Inbox) -> None:
     pointers = [inbox.pointer(incoming(entity_id=f"{number}")) for number in range(4)]
     died = Claim(tuple(pointer.event_id for pointer in pointers[:2]), uuid.uuid4(), counted=False)
-    with work(inbox.engine) as session:
+    with pipelined_transaction(inbox.engine) as session:
         claim.claim(session, died, 0)
         assert [fenced.attempts for fenced in finish.fence(session, died)] == [0, 0]
-    with work(inbox.engine) as session:
+    with pipelined_transaction(inbox.engine) as session:
         assert due.expire_leases(session, 1).total() == 2
     again = replace(died, token=uuid.uuid4())
-    with pytest.raises(ClaimLost), work(inbox.engine) as session:
+    with pytest.raises(ClaimLost), pipelined_transaction(inbox.engine) as session:
         claim.claim(session, again, 10)
         finish.fence(session, again)
     process(resources, pointers)

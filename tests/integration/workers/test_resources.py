@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import text
 
 from app.db.engine import transaction
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.errors import ConfigInvalid, SourceUnknown
 from app.resources import Resources
 from app.sources import configured
@@ -39,7 +39,7 @@ def test_sources_are_refused_by_name(inbox: Inbox) -> None:
 def test_a_source_that_cannot_be_read_closes_no_door_but_its_own(inbox: Inbox) -> None:
     with transaction(inbox.engine) as session:
         configured.add(session, inbox.vault, "other", "standard", whsec(), {})
-    with work(inbox.engine) as connection:
+    with pipelined_transaction(inbox.engine) as connection:
         connection.execute(text("UPDATE source SET kind = 'gone' WHERE name = 'other'"))
     with transaction(inbox.engine) as session:
         live, gone, _ = configured.changed_since(session, inbox.vault, inbox.source.created_at)

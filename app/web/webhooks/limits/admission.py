@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Engine
 
-from app.db.pipeline import work
+from app.db.pipeline import pipelined_transaction
 from app.errors import TiercelError
 from app.inbox import shed
 from app.inbox.read import LaneLiveness
@@ -187,7 +187,7 @@ class DoorLimits:
         if not refused:
             return
         try:
-            with work(self._engine) as session:
+            with pipelined_transaction(self._engine) as session:
                 shed.add(session, refused)
         except TiercelError as error:
             with self._lock:

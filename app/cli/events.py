@@ -76,7 +76,8 @@ def show_(event_id: uuid.UUID, as_json: bool) -> None:
         return
     facts = ("id", "source", "external_id", "type", "entity_type", "entity_id", "operation", "version", "due_at")
     rows = [(fact.replace("_", " "), shown[fact]) for fact in facts]
-    rows += [("lane", f"{shown['lane']} (priority {shown['priority']}): {'; '.join(map(str, shown['reasons']))}")]
+    if shown["lane"] is not None:
+        rows += [("lane", f"{shown['lane']} (priority {shown['priority']}): {'; '.join(map(str, shown['reasons']))}")]
     rows += [("status", _state(shown)), ("error", shown["error"])]
     show.table(("event", ""), rows)
     show.table(("at (UTC)", "step", ""), [_step(step) for step in shown["timeline"]], title="timeline")

@@ -37,6 +37,13 @@ def test_every_way_to_write_a_secret_is_found(writer: str, secret: str) -> None:
         assert written not in found
 
 
+@pytest.mark.parametrize("piece", [b"\\", b"\\u", b"\\u00", b"%", b"%2", b"a", b" ", b"\\\\/", b"+"])
+@pytest.mark.parametrize("secret", ["aaaaaaab", "        b", "\\\\\\\\\\\\b", "//////b", "%%%%%%%b", "++++++++b"])
+def test_no_body_takes_more_than_its_length(secret: str, piece: bytes) -> None:
+    # Were the time to grow with the square of the length, this would take minutes and end by the suite's time-out.
+    assert redact_bytes(piece * (2_000_000 // len(piece)), [secret])
+
+
 @pytest.mark.parametrize(
     ("secret", "body", "left"),
     [

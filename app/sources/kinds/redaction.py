@@ -10,7 +10,11 @@ from app.events.incoming import JsonValue
 
 REDACTED = "[redacted]"
 _SHORTEST = 8
-_ESCAPED = {'"': b'"', "\\": b"\\", "/": b"/", "\b": b"b", "\f": b"f", "\n": b"n", "\r": b"r", "\t": b"t"}
+_PIECE = re.compile(r"\\+|[^\\]", re.DOTALL)
+_MOST_SLASHES = 16
+_SLASHES = rb"\\{1,15}"
+"""Before an escape, also in JSON inside JSON inside JSON. Unbounded, a body of backslashes would take minutes."""
+_ESCAPED = {'"': b'"', "/": b"/", "\b": b"b", "\f": b"f", "\n": b"n", "\r": b"r", "\t": b"t"}
 """What JSON may write as a backslash and a letter (RFC 8259, section 7)."""
 
 
@@ -36,7 +40,7 @@ def _redact(value: JsonValue, pattern: re.Pattern[str]) -> JsonValue:
 def redact_bytes(value: bytes, secrets: Sequence[str]) -> bytes:
     """Return bytes with every occurrence of a secret replaced, however JSON, URLs and forms may write it.
 
-    Where a secret is several, each is; of one after ``whsec_``, so is what comes behind.
+    Where a secret holds several, separated by spaces, each is replaced; so is one without its prefix ``whsec_``.
     """
     pattern = _written(tuple(secrets))
     return value if pattern is None else pattern.sub(REDACTED.encode(), value)
@@ -47,21 +51,30 @@ def _written(secrets: tuple[str, ...]) -> re.Pattern[bytes] | None:
     words = {secret for secret in secrets if secret.strip()}
     parts = {part for secret in words for part in secret.split()}
     words |= {word for part in parts for word in (part, part.removeprefix("whsec_")) if len(word) >= _SHORTEST}
-    patterns = [b"".join(map(_char, word)) for word in sorted(words, key=len, reverse=True)]
+    patterns = [b"".join(map(_pattern, _PIECE.findall(word))) for word in sorted(words, key=len, reverse=True)]
     return re.compile(b"|".join(patterns)) if patterns else None
 
 
-def _char(char: str) -> bytes:
-    """Return a pattern for one character: itself, escaped in JSON (also inside a JSON text), percent-encoded."""
+def _pattern(piece: str) -> bytes:
+    """Return a pattern for a character: itself, escaped in JSON (also inside a JSON text), percent-encoded.
+
+    Backslashes in a row have one pattern: with one for each, a run in a body could be divided in too many ways.
+    """
+    char, count = piece[0], len(piece)
     raw, units = char.encode("utf-8", "surrogatepass"), char.encode("utf-16-be", "surrogatepass")
-    pairs = [units[place : place + 2].hex().encode() for place in range(0, len(units), 2)]
-    forms = [
-        re.escape(raw),
-        b"".join(rb"\\+u(?i:" + pair + b")" for pair in pairs),
-        b"".join(b"%(?i:" + bytes([byte]).hex().encode() + b")" for byte in raw),
-    ]
-    if char in _ESCAPED:
-        forms.append(rb"\\+" + re.escape(_ESCAPED[char]))
-    if char == " ":
-        forms.append(rb"\+")
+    escaped = b"".join(
+        _SLASHES + b"u(?i:" + units[at : at + 2].hex().encode() + b")" for at in range(0, len(units), 2)
+    )
+    percent = b"".join(b"%(?i:" + bytes([byte]).hex().encode() + b")" for byte in raw)
+    if char == "\\":
+        forms = [
+            rb"\\{%d,%d}" % (count, _MOST_SLASHES * count),
+            *(b"(?:%b){%d}" % (one, count) for one in (escaped, percent)),
+        ]
+    else:
+        forms = [re.escape(raw), escaped, percent]
+        if char in _ESCAPED:
+            forms.append(_SLASHES + re.escape(_ESCAPED[char]))
+        if char == " ":
+            forms.append(rb"\+")
     return b"(?:" + b"|".join(forms) + b")"

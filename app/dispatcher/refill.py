@@ -1,8 +1,8 @@
 """Owns which waiting events go into a lane's window: shared between the sources that wait, at the last moment.
 
-Three rules. Sources take turns by weight (``app.dispatcher.fair_queueing``). Sources that have little out, and little
-waiting, may go a little beyond a full window. And beside a source that floods, whoever stays within its share goes
-before it in the queue.
+Three rules. Sources take turns by weight (``app.dispatcher.fair_queueing``). A source with few events out and few
+waiting may exceed a full window slightly. And when one source floods, the events of sources that stay within their
+share are published before its own.
 """
 
 from collections.abc import Mapping

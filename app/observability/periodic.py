@@ -13,8 +13,9 @@ _SAY_EVERY_S = 60.0
 class PeriodicThread:
     """Calls ``do(seconds since it was called last)`` every so many seconds, from its start until it is stopped.
 
-    A daemon: it doesn't hold up the end of its process. What ``do`` raises is logged, once a minute at the most, and
-    ends nothing: who relies on the thread would never hear that it is gone. ``once_more``: also when it is stopped.
+    It is a daemon thread, so it never delays the exit of its process. An exception from ``do`` is logged, at most once
+    a minute, and the thread goes on: otherwise whoever relies on it would never learn that it had ended.
+    ``once_more``: call ``do`` a last time when the thread is stopped.
     """
 
     def __init__(self, name: str, every_s: float, do: Callable[[float], None], *, once_more: bool = False) -> None:

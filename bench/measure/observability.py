@@ -3,7 +3,7 @@
 `.venv/bin/python -m bench.measure.observability`: two systems, each over private servers of its own, take the same
 events at the same rate at the same time, one with neither and one with both: metrics scraped every 15 s, as
 docker-compose.yml does, and one trace in ten sent to a collector. So whatever the machine does to one it does to the
-other. For the next pair their processes are started anew, and change sides. What counts is the processor time of
+other. For the next pair both are restarted and swap places. What counts is the processor time of
 receiver, workers and dispatcher, divided by the events.
 """
 

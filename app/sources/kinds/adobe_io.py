@@ -186,8 +186,8 @@ def _reused(topic: Topic, body: JsonObject) -> bool:
 def _version(topic: Topic, delivery: Delivery) -> tuple[Version | None, tuple[str, ...]]:
     """Return ``updated_at``, else the time of sending, and the delivery's notes.
 
-    Also of a delete: it carries the last save's, beside which it wins the tie, while its own time of sending, up to a
-    minute late, would outdate what was made anew under the same SKU meanwhile.
+    A delete uses it, too: its ``updated_at`` is that of the last save, and at equal versions a delete wins. Its time
+    of sending can be a minute late, and would then be newer than a product created under the same SKU in between.
     """
     try:
         return topic.version_of(delivery.body) or delivery.version, delivery.notes

@@ -291,18 +291,6 @@ def test_a_long_header_keeps_its_meaning_until_the_release(
     assert (kept["ce-subject"], kept["ce-tokenid"]) == (subject, "t")
 
 
-def test_a_note_holds_no_value_of_the_senders(client: FlaskClient, inbox: Inbox) -> None:
-    add(inbox, "poll", "hmac")
-    body = {
-        "type": "price.updated",
-        "id": "1",
-        "data": {"id": "1", "starts_at": "\x00" * 10, "ends_at": "y" * 100_000},
-    }
-    assert post(client, "poll", "hmac", json.dumps(body).encode()).status_code == 202
-    ((size,),) = inbox.sql("SELECT length(CAST(history AS text)) FROM event")
-    assert size < 2_000
-
-
 def test_a_rule_that_ignores_ends_the_event_and_stores_no_more_of_its_like(
     client: FlaskClient, inbox: Inbox, settings: Settings
 ) -> None:
